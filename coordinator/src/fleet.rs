@@ -1,10 +1,10 @@
 //! The fleet: keeps the [`Roster`] up to date, and a channel to every worker.
 //!
-//! A task follows the directory. A worker that appears, or that a call could not reach, is probed
-//! (`GetInfo`) until it tells what it serves; only then it gets samples. A worker whose calls tell
-//! nothing is asked now and then: a directory that is away cannot tell that it has gone, its load
-//! must not be taken from an old report, and a model that hangs is seen by its step counter.
-//! Whatever changes is told to whoever waits for a worker.
+//! A task follows the directory. A worker that appears, or that a call could not reach, is probed (`GetInfo`) until it
+//! reports what it serves; only then does it get samples. A worker whose calls carry no news is probed from time to
+//! time, for three reasons: a directory that is unreachable cannot report that the worker has gone, the worker's load
+//! must not be taken from an old report, and a hung model is detected by its step counter. Every change is signalled
+//! to the requests that wait for a worker.
 
 mod class;
 mod health;
@@ -35,7 +35,8 @@ pub use metrics::DirectoryMetrics;
 pub use reservation::Reservation;
 pub use roster::{Candidate, Roster, WorkerRef};
 
-/// How long a worker that turned a call away gets no other, however it answers probes: what stands before it lets those through.
+/// How long a worker that rejected this coordinator gets no other call, however it answers probes: a proxy in front of
+/// it may let probes through.
 const TURNED_AWAY_FOR: Duration = Duration::from_secs(30);
 
 /// A handle to the fleet.
@@ -48,16 +49,16 @@ struct Inner {
     directory: Arc<dyn Directory>,
     connector: Connector,
     roster: Mutex<Roster>,
-    /// By registration, so that one which came back is never called on its old channel.
+    /// By registration, so that a worker which came back is never called on its old channel.
     channels: Mutex<HashMap<WorkerRef, Channel>>,
-    /// Bumped whenever a worker comes, goes or answers.
+    /// Incremented whenever a worker comes, goes or answers.
     changed: watch::Sender<u64>,
 }
 
 // === impl Fleet ===
 
 impl Fleet {
-    /// Follows `directory` until the last handle is gone.
+    /// Follows `directory` until the last handle is dropped.
     pub fn start(directory: Arc<dyn Directory>, connector: Connector) -> Self {
         let fleet = Self {
             inner: Arc::new(Inner {
@@ -86,7 +87,7 @@ impl Fleet {
         fleet
     }
 
-    /// Marks the fleet's state as seen now; `changed()` waits for the next change.
+    /// A receiver that marks the fleet's current state as seen; `changed()` waits for the next change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changed.subscribe()
     }
@@ -94,16 +95,16 @@ impl Fleet {
     /// The class that serves `model`; see [`Roster::class_for`].
     ///
     /// # Errors
-    /// [`NoClass`] when nobody can.
+    /// [`NoClass`] if no worker can serve it.
     pub fn class_for(&self, model: Option<&str>) -> Result<WorkerClass, NoClass> {
         self.roster().class_for(model)
     }
 
-    /// The class that serves `model`, waiting at most `patience` for a first worker. A fleet that
-    /// is there, but serves other models, is not waited for.
+    /// The class that serves `model`, waiting at most `patience` for a first worker. Does not wait if the fleet has
+    /// workers but they serve other models.
     ///
     /// # Errors
-    /// [`NoClass`] when nobody can by then.
+    /// [`NoClass`] if no worker can serve it by then.
     pub async fn wait_for_class(
         &self,
         model: Option<&str>,
@@ -112,10 +113,10 @@ impl Fleet {
         self.wait_while(model, patience, |none| matches!(none, NoClass::NoWorker { .. })).await
     }
 
-    /// The same for a model whose workers may be started yet: others that are there do not end the wait.
+    /// The same for a model whose workers may yet be started: workers of other models do not end the wait.
     ///
     /// # Errors
-    /// [`NoClass`] when nobody can by then.
+    /// [`NoClass`] if no worker can serve it by then.
     pub async fn wait_for_model(
         &self,
         model: Option<&str>,
@@ -146,7 +147,7 @@ impl Fleet {
         }
     }
 
-    /// Waits at most `patience` until these workers are there and every worker has been asked what it serves.
+    /// Waits at most `patience` until these workers are present and every worker has been asked what it serves.
     pub async fn wait_until_known(&self, ids: &[&str], patience: Duration) {
         let mut changes = self.changes();
         let known = async {
@@ -183,13 +184,12 @@ impl Fleet {
         self.roster().has_head(worker, digest)
     }
 
-    /// Workers of `class` that take samples.
+    /// Workers of `class` that accept samples.
     pub fn candidates(&self, class: &WorkerClass) -> Vec<Candidate> {
         self.roster().candidates(class)
     }
 
-    /// Puts `n_samples` on the books of a worker. `None`: this registration is gone, or takes
-    /// nothing now.
+    /// Reserves `n_samples` at a worker. `None` if this registration is gone or accepts nothing now.
     pub fn reserve(&self, worker: &WorkerRef, n_samples: u32) -> Option<Reservation> {
         let channel = self.channel(worker)?;
         let is_reserved = self.roster().reserve(worker, n_samples);
@@ -206,8 +206,8 @@ impl Fleet {
         self.roster().record_load(worker, load, Instant::now().into_std());
     }
 
-    /// A call broke. Where the worker is to blame, or serves something else than it said, it is
-    /// left alone until it has answered a probe. One that does not let us in is left alone for longer.
+    /// A call broke. If the worker is to blame, or serves something other than it reported, it gets no calls until it
+    /// has answered a probe. A worker that rejects this coordinator's credentials gets none for longer.
     pub fn record_failed_call(&self, worker: &WorkerRef, error: &JuryError) {
         let evidence = match error.code {
             ErrorCode::Unauthenticated => {
@@ -229,12 +229,12 @@ impl Fleet {
         self.roster().capacities()
     }
 
-    /// Every worker, for people.
+    /// Every worker, for display.
     pub fn status(&self) -> Vec<WorkerStatus> {
         self.roster().status()
     }
 
-    /// Where workers come from, and whether that can be reached.
+    /// The source of workers, and whether it can be reached.
     pub fn directory(&self) -> &dyn Directory {
         self.inner.directory.as_ref()
     }
@@ -243,7 +243,7 @@ impl Fleet {
         self.channels().get(worker).cloned()
     }
 
-    /// Takes in what was learned, tells it, and starts to probe where that is needed.
+    /// Records evidence, signals the change, and starts probing if needed.
     fn record(&self, worker: &WorkerRef, evidence: Evidence) {
         let changed = self.roster().record(worker, evidence);
         self.follow_up(worker, changed);

@@ -187,9 +187,9 @@ impl Workbench {
         Ok(())
     }
 
-    /// A worker gave up on an attempt. If another attempt is under way, that one decides. Otherwise the sample waits
-    /// again, or, once its reissues are used up, ends with this failure. A prompt that is too long for one worker is
-    /// too long for all, and a sample that is out of time stays so; neither is reissued.
+    /// A worker gave up on an attempt. A prompt that is too long for one worker is too long for all, and a sample that
+    /// is out of time stays so: these end at once. Otherwise another attempt under way decides; without one, the sample
+    /// waits again, or ends with this failure once its reissues are used up.
     pub fn record_failed(&mut self, call: CallId, index: u32, kind: FailureKind, detail: &str) {
         let Some(attempt) = self.remove_attempt(call, index) else { return };
         self.waste(attempt.tokens);

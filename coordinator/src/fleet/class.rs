@@ -3,10 +3,10 @@
 use jury_grm::domain::Reproducible;
 use jury_proto::convert::{WorkerInfo, WorkerRole};
 
-/// Workers of one role that draw the same bytes for the same sample.
+/// Workers of one role that produce the same bytes for the same sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerClass {
-    /// What its workers are used for.
+    /// The role of its workers.
     pub role: WorkerRole,
     /// Name of the model.
     pub model: String,
@@ -14,22 +14,22 @@ pub struct WorkerClass {
     pub model_digest: String,
     /// Class of arithmetic.
     pub numerics: String,
-    /// Version of parser and guide.
+    /// Version of the parser and guide.
     pub method_version: String,
-    /// What a repeat of a sample may rely on.
+    /// How far a repeated sample is reproducible.
     pub reproducible: Reproducible,
 }
 
 /// Why no class can serve a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoClass {
-    /// Nobody is there (yet).
+    /// No worker is present (yet).
     #[error("no worker can be reached{}", list(" (known: ", .known, ")"))]
     NoWorker {
-        /// Workers that are known but take no samples: their ids, and why they do not.
+        /// Workers that are known but accept no samples: their ids, and why.
         known: Vec<String>,
     },
-    /// Workers are there, but none serves this model.
+    /// Workers are present, but none serves this model.
     #[error("no worker serves model {model:?}{}", list("; the fleet serves ", .serves, ""))]
     UnknownModel {
         /// The model asked for.

@@ -11,38 +11,38 @@
 //! From anywhere: `Drains` makes it Draining, `Misfits` makes it Refused, `Fits` makes it Ready.
 //! ```
 //!
-//! Only a ready worker gets samples. All others but a refused one are asked again at growing
-//! intervals; a refused one answers, so the ordinary checks will see when it changes.
+//! Only a ready worker gets samples. All other workers except refused ones are probed at growing intervals. A refused
+//! worker answers, so the regular checks notice when it changes.
 
 use jury_proto::v1::WorkerState;
 
-/// What the coordinator makes of a worker.
+/// The coordinator's view of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// Registered, and not yet asked what it serves.
+    /// Registered, but not yet asked what it serves.
     Unknown,
-    /// It takes samples.
+    /// It accepts samples.
     Ready,
     /// Its model makes no progress, or a call to it has just failed.
     Suspect(String),
     /// It does not answer.
     Probing(String),
-    /// It goes down and finishes what it has.
+    /// It is shutting down and finishes its running samples.
     Draining,
-    /// It answers, but may not take part.
+    /// It answers, but may not be used.
     Refused(String),
 }
 
-/// What was learned of a worker.
+/// Something learned about a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
-    /// It told what it serves and may take part.
+    /// It reported what it serves, and may be used.
     Fits,
-    /// It told what it serves and may not take part.
+    /// It reported what it serves, and may not be used.
     Misfits(String),
-    /// It answers, but its model does not move.
+    /// It answers, but its model makes no progress.
     Stalls(String),
-    /// It says that it goes down.
+    /// It reports that it is shutting down.
     Drains,
     /// A call to it failed, and the worker is to blame.
     CallFailed(String),
@@ -63,7 +63,7 @@ impl Health {
             (_, Evidence::Drains) => Self::Draining,
             (_, Evidence::ProbeFailed(why)) => Self::Probing(why),
             (Self::Ready | Self::Unknown, Evidence::CallFailed(why)) => Self::Suspect(why),
-            // The call began while the worker was ready. More is known by now.
+            // The call began while the worker was ready; newer information takes precedence.
             (known, Evidence::CallFailed(_)) => known.clone(),
         }
     }
@@ -73,12 +73,12 @@ impl Health {
         *self == Self::Ready
     }
 
-    /// True when it must be asked again and again until it answers.
+    /// True if it must be probed repeatedly until it answers.
     pub fn needs_probes(&self) -> bool {
         !matches!(self, Self::Ready | Self::Refused(_))
     }
 
-    /// The state's name in the contract.
+    /// The state's name in the protocol.
     pub fn state(&self) -> WorkerState {
         match self {
             Self::Unknown => WorkerState::Unknown,
@@ -90,7 +90,7 @@ impl Health {
         }
     }
 
-    /// Why it is not ready, for a person; empty when it is.
+    /// Why it is not ready, for display; empty if it is ready.
     pub fn detail(&self) -> &str {
         match self {
             Self::Ready => "",

@@ -1,4 +1,4 @@
-//! Whether the directory is there, for whoever is called at night.
+//! Metrics that show whether the directory is reachable.
 
 use std::fmt::{self, Debug, Error as FormatError, Formatter};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// Tells it when it is asked for.
+/// Exports the directory's state when metrics are collected.
 pub struct DirectoryMetrics(pub Arc<dyn Directory>);
 
 // === impl DirectoryMetrics ===

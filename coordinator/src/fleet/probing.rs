@@ -1,5 +1,5 @@
-//! Asks workers what they serve: one that appears or broke a call until it answers, and now and then one whose calls tell
-//! nothing.
+//! Asks workers what they serve. A worker that appears or broke a call is asked until it answers; a worker whose calls
+//! carry no news is asked from time to time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{Evidence, Fleet, WorkerRef};
 
 /// A probe that takes longer counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a worker whose calls tell nothing is asked whether it is still there.
+/// How often a worker whose calls carry no news is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// First pause between probes of a worker that does not answer; doubles up to the longest.
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ const LONGEST_PROBE_PAUSE: Duration = Duration::from_secs(5);
 // === impl Fleet ===
 
 impl Fleet {
-    /// Opens the way to a new registration and asks what it serves.
+    /// Opens a channel to a new registration and asks what it serves.
     pub(super) fn connect(&self, worker: WorkerRef, registration: &Registration) {
         match self.inner.connector.connect(&registration.address) {
             Ok(channel) => {
@@ -36,14 +36,14 @@ impl Fleet {
                 self.probe_while_needed(worker);
             }
             Err(error) => {
-                // No answer can change this; a new registration will.
+                // The same registration cannot recover from this; a new one can.
                 warn!(worker_id = %worker, %error, "worker cannot be connected to");
                 self.roster().record(&worker, Evidence::Misfits(error.to_string()));
             }
         }
     }
 
-    /// Asks a worker again and again, as long as its health calls for it. One task a worker.
+    /// Probes a worker repeatedly, as long as its health requires it. One task per worker.
     pub(super) fn probe_while_needed(&self, worker: WorkerRef) {
         if !self.roster().begin_probing(&worker) {
             return;
@@ -66,7 +66,7 @@ impl Fleet {
         });
     }
 
-    /// Asks every worker that answers and whose calls tell nothing, from now on.
+    /// Checks every worker that answers but whose calls carry no news, from now on.
     pub(super) fn check_unheard_workers(&self) {
         let weak = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
@@ -81,15 +81,15 @@ impl Fleet {
         });
     }
 
-    /// Asks a worker once, without waiting for it.
+    /// Checks a worker once, without waiting for the answer.
     pub(super) fn check_soon(&self, worker: &WorkerRef) {
-        // Books may be dropped after the runtime that they were kept in.
+        // A reservation may be dropped after its runtime has ended.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (fleet, worker) = (self.clone(), worker.clone());
         runtime.spawn(async move { fleet.check(&worker).await });
     }
 
-    /// Asks a worker what it serves, and takes in what that tells.
+    /// Asks a worker what it serves, and records the answer.
     async fn check(&self, worker: &WorkerRef) {
         let Some(channel) = self.channel(worker) else { return };
         match probe(channel).await {
@@ -126,7 +126,7 @@ async fn probe(channel: Channel) -> Result<(WorkerInfo, Load), JuryError> {
     }
 }
 
-/// Why a worker that does not know us gets nothing.
+/// Why a worker that rejects this coordinator's credentials gets no samples.
 pub(super) fn turned_away(error: &JuryError) -> String {
     format!(
         "it does not let this coordinator in: {error}; a worker asks for no token, so a proxy before it does, or \

@@ -1,4 +1,4 @@
-//! Samples that a worker was given, held in the fleet's books until they end.
+//! Samples assigned to a worker, counted against it until they end.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use jury_fabric::transport::Channel;
 
 use super::{Fleet, WorkerRef};
 
-/// Samples at one registration of a worker, and the channel to it. Dropping it gives back what
-/// has not ended.
+/// Samples reserved at one registration of a worker, and the channel to it. Dropping it gives back those that have not
+/// ended.
 pub struct Reservation {
     pub(super) fleet: Fleet,
     pub(super) worker: WorkerRef,
@@ -18,17 +18,17 @@ pub struct Reservation {
 // === impl Reservation ===
 
 impl Reservation {
-    /// Whose samples these are.
+    /// The worker that holds these samples.
     pub fn worker(&self) -> &WorkerRef {
         &self.worker
     }
 
-    /// The way to the worker.
+    /// The channel to the worker.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// One sample ended. More than were reserved make no difference.
+    /// One sample ended. Calls beyond the number reserved have no effect.
     pub fn give_back_one(&mut self) {
         if self.n_held > 0 {
             self.n_held -= 1;
@@ -40,7 +40,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.n_held > 0 {
-            // The worker will tell nobody on this call how its load went down.
+            // The call is gone, so the worker cannot report on it that its load went down.
             self.fleet.roster().abandon(&self.worker, self.n_held);
             self.fleet.check_soon(&self.worker);
         }

@@ -1,8 +1,8 @@
-//! Who is there, as pure state: what the directory says, what workers say of themselves, and how
-//! calls to them went. Who of them serves a model is told by `serving`.
+//! The workers present, as pure state: what the directory reports, what workers report about themselves, and how calls
+//! to them went. `serving` says which of them serve a model.
 //!
-//! Each registration has a generation. Whatever refers to a worker carries it, so that news of an
-//! earlier registration under the same id changes nothing.
+//! Each registration has a generation, and every reference to a worker carries it, so that news about an earlier
+//! registration under the same id changes nothing.
 
 mod serving;
 
@@ -23,26 +23,26 @@ use super::stall::StallWatch;
 pub struct WorkerRef {
     /// The worker's id.
     pub id: Arc<str>,
-    /// Tells registrations under one id apart; grows.
+    /// Distinguishes registrations under one id; increases.
     pub generation: u64,
 }
 
-/// A worker as the choice between workers sees it.
+/// A worker as load balancing sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// Which one.
+    /// The worker.
     pub worker: WorkerRef,
-    /// Samples that it draws or has waiting.
+    /// Samples that it is drawing or has waiting.
     pub load: u32,
     /// Samples that it draws at once, at least 1.
     pub capacity: u32,
-    /// Tokens that its KV cache holds; `None`: not told.
+    /// Tokens that its KV cache holds; `None` if not reported.
     pub room_tokens: Option<u32>,
-    /// Most tokens of prompt and generation together; 0: not told.
+    /// Most tokens of prompt and generation together; 0 if not reported.
     pub context_tokens: u32,
 }
 
-/// Everything known of the fleet.
+/// Everything known about the fleet.
 #[derive(Debug)]
 pub struct Roster {
     workers: BTreeMap<Arc<str>, Worker>,
@@ -56,18 +56,18 @@ struct Worker {
     generation: u64,
     registration: Registration,
     health: Health,
-    /// What it serves, by its own last word.
+    /// What it serves, by its latest report.
     info: Option<WorkerInfo>,
-    /// Samples that this coordinator has given it.
+    /// Samples that this coordinator has assigned to it.
     in_flight: u32,
-    /// Its own last report, less what was taken from it since.
+    /// Its latest report, less the samples taken back since.
     reported: Load,
     stall: StallWatch,
-    /// Whether its calls told that it moves, since the last check.
+    /// Whether its calls have shown progress since the last check.
     was_heard: bool,
     /// Whether a task probes it.
     is_probed: bool,
-    /// Until when it gets no calls whatever it tells of itself, and why.
+    /// Until when it gets no calls, whatever it reports, and why.
     shut_out: Option<(Instant, String)>,
 }
 
@@ -82,12 +82,12 @@ impl fmt::Display for WorkerRef {
 // === impl Roster ===
 
 impl Roster {
-    /// Nobody is there yet. Workers of another method version will be refused.
+    /// An empty roster. Workers of another method version will be refused.
     pub fn new(method_version: String) -> Self {
         Self { workers: BTreeMap::new(), method_version, next_generation: 0 }
     }
 
-    /// Takes in what the directory says. Returns the new registrations, to connect to and ask.
+    /// Applies a directory update. Returns the new registrations, which must be connected to and probed.
     pub fn apply(&mut self, update: Update) -> Vec<(WorkerRef, Registration)> {
         match update {
             Update::Reset(registrations) => {
@@ -106,8 +106,7 @@ impl Roster {
         }
     }
 
-    /// A worker told what it serves and how busy it is. Returns its health from now on, if that
-    /// changed.
+    /// A worker reported what it serves and how busy it is. Returns its new health if that changed.
     pub fn record_info(
         &mut self,
         worker: &WorkerRef,
@@ -141,18 +140,18 @@ impl Roster {
         self.record(worker, evidence)
     }
 
-    /// Something was learned of a worker. Returns its health from now on, if that changed.
+    /// Records evidence about a worker. Returns its new health if that changed.
     pub fn record(&mut self, worker: &WorkerRef, evidence: Evidence) -> Option<Health> {
         let known = self.get_mut(worker)?;
         let next = known.health.after(evidence);
-        // The reason may be told anew in other words, as "for 32 s" after "for 30 s".
+        // The wording of the reason may change, such as "for 32 s" after "for 30 s".
         let changed = std::mem::discriminant(&next) != std::mem::discriminant(&known.health);
         known.health = next.clone();
         changed.then_some(next)
     }
 
-    /// A worker turned a call away, not for want of room: it gets none until then. Returns its health from now on, if that
-    /// changed.
+    /// A worker refused a call, though not for lack of room: it gets none until `until`. Returns its new health if
+    /// that changed.
     pub fn shut_out(&mut self, worker: &WorkerRef, why: String, until: Instant) -> Option<Health> {
         self.get_mut(worker)?.shut_out = Some((until, why.clone()));
         self.record(worker, Evidence::Misfits(why))
@@ -166,21 +165,21 @@ impl Roster {
         }
     }
 
-    /// `n_samples` are given to a worker. False: this registration is gone, or takes none now.
+    /// Assigns `n_samples` to a worker. Returns false if this registration is gone or accepts none now.
     pub fn reserve(&mut self, worker: &WorkerRef, n_samples: u32) -> bool {
         let known = self.get_mut(worker).filter(|known| known.health.is_ready());
         known.map(|known| known.in_flight += n_samples).is_some()
     }
 
-    /// `n_samples` came to their end at a worker, which tells its load itself.
+    /// `n_samples` ended at a worker, which reports its own load.
     pub fn release(&mut self, worker: &WorkerRef, n_samples: u32) {
         if let Some(known) = self.get_mut(worker) {
             known.in_flight = known.in_flight.saturating_sub(n_samples);
         }
     }
 
-    /// `n_samples` were taken from a worker before their end: it frees them within a decode step
-    /// and has no call left on which to say so.
+    /// `n_samples` were taken back from a worker before they ended: it frees them within a decode step, but has no
+    /// call left on which to report that.
     pub fn abandon(&mut self, worker: &WorkerRef, n_samples: u32) {
         self.release(worker, n_samples);
         if let Some(known) = self.get_mut(worker) {
@@ -195,14 +194,14 @@ impl Roster {
         self.get(worker).is_some()
     }
 
-    /// Whether a task must be started that probes this worker; then it counts as started.
+    /// Whether a task must be started to probe this worker; if so, it counts as started.
     pub fn begin_probing(&mut self, worker: &WorkerRef) -> bool {
         let known = self.get_mut(worker);
         let begins = known.filter(|known| known.health.needs_probes() && !known.is_probed);
         begins.map(|known| known.is_probed = true).is_some()
     }
 
-    /// Whether the task that probes this worker has to go on; otherwise it counts as ended.
+    /// Whether the task that probes this worker must continue; if not, it counts as ended.
     pub fn goes_on_probing(&mut self, worker: &WorkerRef) -> bool {
         self.get_mut(worker).is_some_and(|known| {
             known.is_probed = known.health.needs_probes();
@@ -210,7 +209,7 @@ impl Roster {
         })
     }
 
-    /// Workers that answer, as far as is known, but whose calls told nothing since the last time.
+    /// Workers that answer, as far as is known, but whose calls have carried no news since the last check.
     pub fn unheard(&mut self) -> Vec<WorkerRef> {
         let mut unheard = Vec::new();
         for (id, worker) in &mut self.workers {
@@ -222,22 +221,22 @@ impl Roster {
         unheard
     }
 
-    /// Whether a worker of this id is registered.
+    /// Whether a worker with this id is registered.
     pub fn has_worker(&self, worker_id: &str) -> bool {
         self.workers.contains_key(worker_id)
     }
 
-    /// Whether a worker is registered that has not been asked yet what it serves.
+    /// Whether any registered worker has not yet been asked what it serves.
     pub fn has_unknown(&self) -> bool {
         self.workers.values().any(|worker| worker.health == Health::Unknown)
     }
 
-    /// Every worker, for people.
+    /// Every worker, for display.
     pub fn status(&self) -> Vec<WorkerStatus> {
         self.workers.iter().map(|(worker_id, worker)| worker.status(worker_id)).collect()
     }
 
-    /// Adds or replaces; a worker that is known under the same registration keeps what it told.
+    /// Adds or replaces a registration; a worker known under the same registration keeps what it reported.
     fn add(&mut self, registration: Registration) -> Option<(WorkerRef, Registration)> {
         let id: Arc<str> = registration.worker_id.as_str().into();
         if self.workers.get(&id).is_some_and(|known| known.registration == registration) {

@@ -1,11 +1,11 @@
-//! Tells a model that hangs from one that is busy, by its step counter.
+//! Tells a hung model from a busy one, by its step counter.
 
 use std::time::{Duration, Instant};
 
 use jury_proto::v1::Load;
 
-/// A model that draws samples and takes no step for this long hangs. Longer than the slowest step
-/// that we know of: a full chunk of a large model's prompt on a CPU takes a few seconds.
+/// A model that draws samples but takes no step for this long is hung. Longer than the slowest known step: a full
+/// chunk of a large model's prompt on a CPU takes a few seconds.
 pub const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// The last step that a worker was seen to take.
@@ -17,9 +17,9 @@ pub struct StallWatch {
 // === impl StallWatch ===
 
 impl StallWatch {
-    /// Takes in a load. Returns true when the model moved, or has no reason to.
+    /// Records a load. Returns true if the model moved, or had no reason to.
     pub fn record(&mut self, load: Load, now: Instant) -> bool {
-        // Zero steps are not told; a worker that draws nothing need not move.
+        // Zero means that steps are not reported; a worker that draws nothing need not move.
         if load.steps == 0 || load.running == 0 {
             self.last_step = None;
             return true;

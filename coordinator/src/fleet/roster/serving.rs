@@ -1,4 +1,4 @@
-//! Who serves what, by what ready workers say of themselves.
+//! Which workers serve what, according to the ready workers' own reports.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::fleet::class::{NoClass, WorkerClass};
 // === impl Roster ===
 
 impl Roster {
-    /// The class that serves `model`, or the only model there is. Of several classes of one model
-    /// the one with the most capacity serves; the first by name, if they are equal.
+    /// The class that serves `model`, or the only model if none is named. Of several classes of one model, the one
+    /// with the most capacity serves; if they are equal, the first by name.
     ///
     /// # Errors
-    /// [`NoClass`] says what is missing and what there is.
+    /// [`NoClass`] says what is missing and what is available.
     pub fn class_for(&self, model: Option<&str>) -> Result<WorkerClass, NoClass> {
         self.class_in(WorkerRole::Grm, model)
     }
@@ -52,8 +52,8 @@ impl Roster {
         Ok(class.expect("a served model has a worker"))
     }
 
-    /// The class that serves `model` and can rank what it draws: chosen as for [`Self::class_for`] among the workers that have a head
-    /// of this name. `None` if none has.
+    /// The class that serves `model` and can rank its own samples: chosen as in [`Self::class_for`] among the workers
+    /// that have a head of this name. `None` if there are none.
     pub fn class_with_head(&self, model: &str, head: &str) -> Option<WorkerClass> {
         // A head reads the states of the worker's own model, not of its adapters.
         let has_head = |info: &&WorkerInfo| {
@@ -70,7 +70,7 @@ impl Roster {
         infos.filter(move |info| info.roles.contains(&role))
     }
 
-    /// Digest of the head that ready workers of `class` have under this name; the lowest one, should they differ.
+    /// Digest of the head that ready workers of `class` have under this name; if they differ, the lowest one.
     pub fn head(&self, class: &WorkerClass, name: &str) -> Option<String> {
         let ready = self.workers.values().filter(|worker| worker.health.is_ready());
         let of_class =
@@ -81,13 +81,13 @@ impl Roster {
         heads.map(|head| head.digest.clone()).min()
     }
 
-    /// Whether a worker told that it has the head with this digest.
+    /// Whether a worker has reported the head with this digest.
     pub fn has_head(&self, worker: &WorkerRef, digest: &str) -> bool {
         let info = self.get(worker).and_then(|known| known.info.as_ref());
         info.is_some_and(|info| info.heads.iter().any(|head| head.digest == digest))
     }
 
-    /// Workers of `class` that take samples.
+    /// Workers of `class` that accept samples.
     pub fn candidates(&self, class: &WorkerClass) -> Vec<Candidate> {
         let of_class = |(id, worker): (&Arc<str>, &Worker)| {
             let info = worker.info.as_ref().filter(|info| class.includes(info))?;
@@ -104,8 +104,8 @@ impl Roster {
         self.workers.iter().filter_map(of_class).collect()
     }
 
-    /// Samples that the ready workers of each model can draw at once. Models that share a worker share its capacity; each has
-    /// all of it here.
+    /// Samples that the ready workers of each model can draw at once. The capacity of a worker with several models
+    /// counts in full for each of them.
     pub fn capacities(&self) -> HashMap<String, u32> {
         let mut capacities = HashMap::new();
         for worker in self.workers.values().filter(|worker| worker.health.is_ready()) {
@@ -120,7 +120,7 @@ impl Roster {
         capacities
     }
 
-    /// Workers that take no samples, each with the reason.
+    /// Workers that accept no samples, each with the reason.
     fn left_out(&self) -> Vec<String> {
         let why = |(id, worker): (&Arc<str>, &Worker)| match worker.health.detail() {
             "" => format!("{id}: it draws no samples, its role is another"),
@@ -130,7 +130,8 @@ impl Roster {
     }
 }
 
-/// The class with the most capacity among workers that serve `model`, each with the model's digest; the first by name, if they are equal.
+/// The class with the most capacity among workers that serve `model`, each given with the model's digest; if classes
+/// are equal, the first by name.
 fn largest<'a>(
     role: WorkerRole,
     model: &str,
@@ -142,7 +143,7 @@ fn largest<'a>(
         let (capacity, _) = capacities.entry(key).or_insert((0_u32, info));
         *capacity = capacity.saturating_add(info.capacity.max(1));
     }
-    // Of equals `max_by_key` takes the last, so the order is reversed to take the first.
+    // `max_by_key` returns the last of several maxima; reversing the order makes that the first.
     let largest = capacities.into_iter().rev().max_by_key(|(_, (capacity, _))| *capacity);
     largest.map(|((digest, _), (_, info))| WorkerClass::of(info, role, (model, digest)))
 }

@@ -34,7 +34,7 @@ fn reference(worker_id: &str, generation: u64) -> WorkerRef {
     WorkerRef { id: worker_id.into(), generation }
 }
 
-/// Tells what the worker's present registration serves.
+/// Reports what the worker's present registration serves.
 fn tell(roster: &mut Roster, worker_id: &str, info: WorkerInfo) -> WorkerRef {
     let worker = reference(worker_id, roster.workers[worker_id].generation);
     let load = Load { capacity: info.capacity, ..Load::default() };
@@ -189,7 +189,7 @@ fn news_of_an_earlier_registration_changes_nothing() {
     assert!(roster.class_for(None).is_err());
     let current = tell(&mut roster, "a", info("m", "n", 8));
     assert!(roster.reserve(&current, 3));
-    // A stale guard gives nothing back, a stale call blames nobody.
+    // A stale reservation gives nothing back, and a stale call blames no worker.
     roster.release(&earlier, 5);
     roster.record(&earlier, Evidence::CallFailed("broke".to_owned()));
     roster.record_load(&earlier, load(8, 8), Instant::now());
