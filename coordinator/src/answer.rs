@@ -1,4 +1,4 @@
-//! The last stage: from facts to a verdict, in one place, for drawn requests and refused ones.
+//! The last stage: turns facts into a verdict, in one place, for drawn requests and for refused ones.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::dispatch::Effort;
 use crate::fleet::{NoClass, WorkerClass};
 use crate::rank::Ranking;
 
-/// All that a verdict is made of.
+/// Everything that a verdict is made of.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) request: &'a ScoreRequest,
-    /// With panels as small as it took.
+    /// The final plan, with panels as small as they had to be.
     pub(crate) plan: &'a Plan,
     /// How samples vote.
     pub(crate) rule: Rule,
@@ -34,24 +34,24 @@ pub(crate) struct Facts<'a> {
     pub(crate) end: End,
 }
 
-/// What became of the request.
+/// How the request ended.
 #[derive(Debug)]
 pub(crate) enum End {
     /// Nothing was drawn.
     Refused(Refusal),
-    /// Its samples were drawn, or at least tried.
+    /// Its samples were drawn, or at least attempted.
     Drawn {
-        /// Who could draw.
+        /// The class that drew.
         class: WorkerClass,
-        /// Every planned sample, and the rule that made some of them superfluous.
+        /// Every planned sample, and the stop rule that fired, if any.
         drawn: Drawn,
-        /// Who ranked them.
+        /// The Meta RM that ranked them.
         ranking: Ranking,
-        /// What it took.
+        /// What the drawing took.
         effort: Effort,
-        /// Marker lines that were escaped in a prompt.
+        /// Number of marker lines that were escaped in a prompt.
         escaped_markers: u32,
-        /// What the model's context forced.
+        /// How prompts had to be shortened to fit the model's context.
         fitting: Fitting,
     },
 }
@@ -68,16 +68,16 @@ pub(crate) enum Refusal {
     Hopeless {
         /// The whole budget.
         budget: Duration,
-        /// How long the fewest samples are expected to take.
+        /// Expected time until `min_samples` are drawn.
         expected: Duration,
-        /// How many these are.
+        /// Fewest samples for a verdict.
         min_samples: u32,
     },
     /// No worker can serve it.
     NoClass(NoClass),
 }
 
-/// The verdict that follows from the facts, with every sample.
+/// Builds the verdict from the facts, with every sample.
 pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
     let Facts { request, plan, rule, method_digest, queued, total, end } = facts;
     let k = count(plan.samples.len());
@@ -111,7 +111,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
     let (ballot, status, why_unscored) = match conclusion {
         Conclusion::Whole | Conclusion::Partial => {
             let ballot = vote(&plan.duplicate_of, &samples, rule);
-            // Valid samples that all showed one response alone are no majority.
+            // Valid samples that each showed only one response give no majority.
             let has_any = ballot.rewards.iter().any(Option::is_some);
             let status = if has_any { conclusion.status() } else { Status::Unscored };
             (ballot, status, None)
@@ -181,7 +181,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
 // === impl Refusal ===
 
 impl Refusal {
-    /// How every sample failed, and why no response has a reward.
+    /// The failure of every sample, and the reason why no response has a reward.
     fn explain(self) -> (FailureKind, Reason) {
         match self {
             Self::Queue { budget } => {
@@ -211,23 +211,24 @@ impl Refusal {
     }
 }
 
-/// The votes' rule and its numbers as they were in force.
+/// The vote rule and its numbers as they were applied.
 fn in_force(voting: &Voting, k: u32, rule: VoteRule) -> Voting {
     let effective = voting.effective(k);
     let k_meta = effective.k_meta.filter(|_| rule == VoteRule::Top);
     Voting { rule: Some(rule), k_meta, ..effective }
 }
 
-/// What a repeat may rely on: the scores come from `judge`, and the model that ranked decides which of them count.
+/// How far a repeat is reproducible: the scores come from `judge`, and the model that ranked decides which of them
+/// count.
 fn reproducible(judge: Option<&WorkerClass>, ranked_by: Option<&WorkerClass>) -> Reproducible {
     let judge = judge.map_or(Reproducible::None, |class| class.reproducible);
     ranked_by.map_or(judge, |meta| judge.with(meta.reproducible))
 }
 
-/// Why a response that fits no prompt has no reward, where the others have one.
+/// Why a response that fits no prompt has no reward although the others have one.
 fn why_too_long(told: &Overflow) -> Reason {
-    // What the context leaves for a prompt differs by panel, and who answers first is chance. A server that takes text does not
-    // count responses; there the prompt held this one alone.
+    // What the context leaves for a prompt differs by panel, and which panel is answered first is chance. A server
+    // that takes text does not count the tokens of a response; in that case the prompt held only this one.
     let what = match (told.longest_response_tokens, told.prompt_tokens) {
         (0, prompt) => format!("a prompt with this response alone has at least {prompt} tokens"),
         (response, _) => format!("the response has {response} tokens"),
@@ -238,7 +239,7 @@ fn why_too_long(told: &Overflow) -> Reason {
     Reason { code: ReasonCode::TooLong, detail }
 }
 
-/// Why a response has no reward where samples are valid.
+/// Why a response has no reward although some samples are valid.
 fn why_not_shown(distinct: usize, samples: &[Sample], rule: Rule) -> Reason {
     let shows = |order: &[usize]| order.contains(&distinct);
     let showing: Vec<&Sample> = samples.iter().filter(|s| shows(&s.spec.order)).collect();
@@ -265,7 +266,7 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Prompt tokens of each distinct order once, generated tokens of each sample once.
+/// Usage: prompt tokens once per distinct order, generated tokens once per sample.
 fn usage_of(samples: &[Sample]) -> Usage {
     let mut orders_seen = BTreeSet::new();
     let mut usage = Usage::default();

@@ -1,4 +1,4 @@
-//! What a coordinator can be told. The only home of its defaults.
+//! A coordinator's settings, and the only place for their defaults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,43 +9,44 @@ use jury_grm::prompt::Template;
 use crate::observe::Observer;
 use crate::tenants::Tenants;
 
-/// How a coordinator works.
+/// A coordinator's settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Prompt template of every request.
     pub template: Template,
-    /// Budget of a request that brings neither a budget nor a deadline.
+    /// Budget of a request that sets neither a budget nor a deadline.
     pub default_budget: Duration,
-    /// Requests that may wait for admission; one more is refused.
+    /// Requests that may wait for admission, per model; further ones are rejected.
     pub queue_limit: usize,
-    /// Bytes of the texts of all requests that wait; a request beyond them is refused.
+    /// Bytes of the texts of all waiting requests, over all models and tenants; a request that would exceed it is
+    /// rejected.
     pub queue_bytes: usize,
-    /// Samples admitted at once, as a multiple of what the fleet can draw at once. Above 1 so
-    /// that a worker always has its next group at hand.
+    /// Samples admitted at once, as a multiple of what the fleet can draw at once. Above 1, so that a worker always
+    /// has its next group at hand.
     pub admitted_per_capacity: f64,
     /// How long a request waits for a first worker before it is answered without rewards.
     pub worker_wait: Duration,
-    /// Models whose workers may all be away, scaled to zero: their requests wait for one within their budgets.
+    /// Models that may be scaled to zero: their requests wait for a worker within their budgets.
     pub awaited_models: Vec<String>,
-    /// Times that a sample is drawn anew after its worker was lost.
+    /// How often a sample is retried after its worker was lost.
     pub max_reissues: u32,
     /// Second attempts at stragglers, as a share of all planned samples, 0 to 1; 0 turns them off.
     pub hedge_budget: f64,
-    /// Verdicts kept for repeated request ids.
+    /// Verdicts cached for repeated request ids.
     pub idempotency_entries: usize,
-    /// Bytes of all verdicts kept, as they are sent; the oldest go first.
+    /// Total bytes of the cached verdicts, as sent; the oldest are evicted first.
     pub idempotency_bytes: usize,
-    /// How long they are kept.
+    /// How long they are cached.
     pub idempotency_ttl: Duration,
-    /// Most items of one stream that are judged at once.
+    /// Most items judged at once per stream.
     pub stream_concurrency: usize,
-    /// Who looks on while requests are judged.
+    /// Observes requests while they are judged.
     pub observer: Option<Arc<dyn Observer>>,
     /// Who may call.
     pub tenants: Tenants,
 }
 
-/// Why a configuration is refused.
+/// Why a configuration is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct ConfigError {
@@ -80,13 +81,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The default budget where the workers run on this machine's CPU.
+    /// The default budget when the workers run on this machine's CPU.
     pub const EMBEDDED_BUDGET: Duration = Duration::from_secs(5 * 60);
 
     /// Checks every setting.
     ///
     /// # Errors
-    /// The first setting that cannot work; it names the limit.
+    /// The first setting that cannot work, with its limit.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let refuse = |field, problem: &str| Err(ConfigError { field, problem: problem.to_owned() });
         if self.default_budget.is_zero() {

@@ -1,4 +1,5 @@
-//! A coordinator: what its requests share, how it starts and closes, and what it tells of itself. `callers` has its tenants.
+//! The coordinator handle: what its requests share, how it starts and closes, and its status. `callers` handles its
+//! tenants.
 
 mod callers;
 
@@ -25,7 +26,7 @@ pub struct Coordinator {
     pub(crate) inner: Arc<Inner>,
 }
 
-/// What all requests share.
+/// The state shared by all requests.
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) admission: Admission,
@@ -33,16 +34,16 @@ pub(crate) struct Inner {
     pub(crate) idempotency: Idempotency,
     pub(crate) hedge_budget: HedgeBudget,
     pub(crate) metrics: Metrics,
-    /// Requests that an observer was told of.
+    /// Requests that the observer has seen.
     pub(crate) n_observed: AtomicU64,
-    /// Cancelled when nothing new is taken any more.
+    /// Cancelled when new requests are no longer accepted.
     pub(crate) closing: CancellationToken,
 }
 
 // === impl Coordinator ===
 
 impl Coordinator {
-    /// Starts to follow `directory`, whose workers `connector` reaches. Must run inside a tokio runtime.
+    /// Starts to follow `directory`; `connector` reaches its workers. Must run inside a tokio runtime.
     ///
     /// # Errors
     /// [`ConfigError`] for a setting that cannot work.
@@ -77,12 +78,13 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    /// Waits at most `patience` until these workers are there and have told what they serve: for whoever has started them.
+    /// Waits at most `patience` until these workers are present and have reported what they serve: for callers that
+    /// have just started them.
     pub async fn wait_for_workers(&self, ids: &[&str], patience: Duration) {
         self.inner.fleet.wait_until_known(ids, patience).await;
     }
 
-    /// The fleet and the load, and nothing of tenants.
+    /// The fleet and the load, without tenants.
     pub fn status(&self) -> v1::GetStatusResponse {
         let Inner { admission, fleet, config, .. } = &*self.inner;
         let load = admission.load();
@@ -98,37 +100,37 @@ impl Coordinator {
         }
     }
 
-    /// Takes nothing new from now on; what runs goes on.
+    /// Stops accepting requests; running ones continue.
     pub fn close(&self) {
         self.inner.closing.cancel();
     }
 
-    /// True until nothing new is taken any more.
+    /// True while new requests are accepted.
     pub fn is_open(&self) -> bool {
         !self.inner.closing.is_cancelled()
     }
 
-    /// Budget of a request that brings none.
+    /// Budget of a request that sets none.
     pub fn default_budget(&self) -> Duration {
         self.inner.config.default_budget
     }
 
-    /// Waits until nothing new is taken any more.
+    /// Waits until new requests are no longer accepted.
     pub(crate) async fn closed(&self) {
         self.inner.closing.cancelled().await;
     }
 
-    /// Most items of one stream that are judged at once.
+    /// Most items judged at once per stream.
     pub(crate) fn stream_concurrency(&self) -> usize {
         self.inner.config.stream_concurrency
     }
 
-    /// Counts a request that was answered with an error before it got here.
+    /// Counts a request that was answered with an error.
     pub fn refused(&self) {
         self.inner.metrics.record_refused();
     }
 
-    /// Lets admission know what the fleet can draw, whenever that changes.
+    /// Keeps admission informed of what the fleet can draw.
     fn follow_capacity(&self) {
         let weak = Arc::downgrade(&self.inner);
         let mut changes = self.inner.fleet.changes();

@@ -1,17 +1,18 @@
-//! What is needed beside the samples that have ended: nothing, a spare one, an end, or smaller panels.
+//! What to do after each sample that ends: nothing, draw a spare sample, stop, or split into smaller panels.
 //!
-//! A thin driver of [`Arrivals`]: whatever arrives first, the same samples become the verdict.
+//! A thin driver of [`Arrivals`]: whatever the order of arrival, the verdict consists of the same samples.
 
 use jury_grm::domain::{FailureKind, Sample, SampleSpec};
 use jury_grm::plan::Plan;
 use jury_grm::stop::{Arrivals, Drawn, Stopping};
 
-/// One request's samples while they come in.
+/// One request's samples as they arrive.
 #[derive(Debug)]
 pub(crate) struct Deciding {
     arrivals: Arrivals,
     spares: std::vec::IntoIter<SampleSpec>,
-    /// Whether prompts can be made shorter by showing fewer responses, or without one that does not fit alone.
+    /// Whether prompts can be made shorter by showing fewer responses, or by leaving out one that does not fit even
+    /// alone.
     can_split: bool,
     /// Lowest index whose prompt is too long.
     too_long: Option<u32>,
@@ -21,9 +22,9 @@ pub(crate) struct Deciding {
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Nothing new.
+    /// Nothing to do.
     GoOn,
-    /// Draw this spare sample, too.
+    /// Draw this spare sample as well.
     Draw(SampleSpec),
     /// The verdict is decided.
     Stop,
@@ -45,7 +46,7 @@ impl Deciding {
         }
     }
 
-    /// A sample has ended, ranked where that is asked for.
+    /// Takes a sample that has ended, ranked if ranking was asked for.
     pub(crate) fn take(&mut self, sample: Sample) -> Next {
         let failure = sample.failure().map(|failure| failure.kind);
         let index = sample.spec.index;
@@ -59,7 +60,8 @@ impl Deciding {
         if failure == Some(FailureKind::TooLong) {
             self.too_long = Some(self.too_long.map_or(index, |lowest| lowest.min(index)));
         }
-        // A rule that fires earlier may do without it; which of both happens must not depend on what arrives first.
+        // A stop rule that fires earlier may not need this sample; which of the two happens must not depend on what
+        // arrives first.
         if self.can_split && self.too_long.is_some_and(|index| self.arrivals.is_certain(index)) {
             return Next::Split;
         }
@@ -71,12 +73,12 @@ impl Deciding {
         Next::GoOn
     }
 
-    /// No prompt can be made to fit: what is too long stays so.
+    /// No prompt can be made to fit: what is too long stays too long.
     pub(crate) fn cannot_split(&mut self) {
         self.can_split = false;
     }
 
-    /// What the verdict is made of.
+    /// The samples that the verdict is made of.
     pub(crate) fn into_drawn(self) -> Drawn {
         self.arrivals.into_drawn()
     }

@@ -1,9 +1,8 @@
 //! Verdicts by request id: a repeated request is answered, not judged again.
 //!
-//! Key: (tenant, request id, item id), with a digest of the payload; another payload under the same
-//! key is an error. The same request id with another item id is another request: a batch may go
-//! under one id. Of identical requests at once one is judged, and the others wait for it, each
-//! within its own budget:
+//! Key: (tenant, request id, item id), with a digest of the payload. Another payload under the same key is an error.
+//! The same request id with another item id is another request, so a batch may use one id. Of identical concurrent
+//! requests, one is judged and the others wait for it, each within its own budget:
 //!
 //! ```text
 //! the leader's verdict is final -----------------> every follower gets it
@@ -14,8 +13,8 @@
 //! the follower's budget ends first --------------> the last verdict there was, or none
 //! ```
 //!
-//! Only final verdicts are kept: OK, and UNSCORED for a reason that would not change. They are
-//! bounded in number, bytes and time. Holds for one coordinator's memory.
+//! Only final verdicts are cached: OK, and UNSCORED for a reason that would not change. The cache is bounded in
+//! number, bytes and time, and lives in one coordinator's memory.
 
 mod kept;
 
@@ -39,14 +38,14 @@ pub struct Idempotency {
     entries: Arc<Mutex<Entries>>,
 }
 
-/// How much is kept.
+/// Limits of the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Verdicts.
     pub max_entries: usize,
-    /// Bytes of all of them, as they are sent.
+    /// Total bytes, as sent.
     pub max_bytes: usize,
-    /// How long each is kept.
+    /// How long each is cached.
     pub ttl: Duration,
 }
 
@@ -55,18 +54,18 @@ pub struct Limits {
 pub struct Identity {
     key: Key,
     payload: PayloadDigest,
-    /// Whether its verdict may be kept after it was answered.
+    /// Whether its verdict may be cached after it was answered.
     may_keep: bool,
 }
 
 /// How a request was answered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answered {
-    /// It was judged.
+    /// The request was judged.
     Judged(Arc<Verdict>),
-    /// By the verdict of an identical request.
+    /// It was answered with the verdict of an identical request.
     Replayed(Arc<Verdict>),
-    /// Nobody judged it: its budget ended while an identical request was judged.
+    /// It was not judged: its budget ended while an identical request was judged.
     OutOfTime,
 }
 
@@ -83,7 +82,7 @@ struct Entries {
     kept: Kept,
 }
 
-/// Somebody judges this. The channel closes when they are done or gone.
+/// A request is being judged. The channel closes when its leader is done or gone.
 #[derive(Debug)]
 struct Running {
     payload: PayloadDigest,
@@ -97,7 +96,7 @@ enum Turn {
     Replay(Arc<Verdict>),
 }
 
-/// Judges on behalf of all identical requests; its end, by answer or by drop, wakes them.
+/// Judges on behalf of all identical requests; when it ends, by answer or by drop, they wake up.
 struct Leader {
     idempotency: Idempotency,
     identity: Identity,
@@ -107,8 +106,8 @@ struct Leader {
 // === impl Identity ===
 
 impl Identity {
-    /// The identity of a request of `tenant`; `None` when it has no id and is like no other. Samples are texts: where
-    /// those must not be kept, a verdict with samples is not.
+    /// The identity of a request of `tenant`; `None` if it has no id and so is unlike any other. Samples are texts: if
+    /// texts must not be kept, a verdict with samples is not cached.
     pub fn of(tenant: &Arc<str>, request: &ScoreRequest, keep_texts: bool) -> Option<Self> {
         (!request.request_id.is_empty()).then(|| Self {
             may_keep: keep_texts || !request.include_samples,
@@ -125,17 +124,16 @@ impl Identity {
 // === impl Idempotency ===
 
 impl Idempotency {
-    /// Nothing is kept yet.
+    /// An empty cache.
     pub fn new(limits: Limits) -> Self {
         let entries = Entries { running: HashMap::new(), kept: Kept::new(limits) };
         Self { entries: Arc::new(Mutex::new(entries)) }
     }
 
-    /// Answers a request by `deadline` from memory, or by `judge`, which keeps to it by itself.
+    /// Answers a request by `deadline`, from the cache or by `judge`, which must meet the deadline itself.
     ///
     /// # Errors
-    /// [`ErrorCode::RequestIdReused`] when the id came with another payload, and whatever
-    /// `judge` errs with.
+    /// [`ErrorCode::RequestIdReused`] if the id came with another payload, and any error of `judge`.
     pub async fn once<F, J>(
         &self,
         identity: Option<Identity>,
@@ -174,7 +172,7 @@ impl Idempotency {
                         last_verdict = Some(verdict);
                     }
                 }
-                // No call is issued past the deadline.
+                // No call is issued after the deadline.
                 Turn::Judge(_) if has_waited && Instant::now() >= deadline => {
                     return Ok(out_of_time(last_verdict));
                 }
@@ -219,7 +217,7 @@ impl Idempotency {
 // === impl Leader ===
 
 impl Leader {
-    /// Hands the verdict to every follower, and keeps it if it is final.
+    /// Gives the verdict to every follower, and caches it if it is final.
     fn end(self, verdict: Arc<Verdict>) {
         if self.identity.may_keep && is_final(&verdict) {
             let Identity { key, payload, .. } = self.identity.clone();
@@ -247,7 +245,7 @@ fn reused(key: &Key) -> JuryError {
     }
 }
 
-/// True when judging again would give the same verdict.
+/// True if judging again would give the same verdict.
 fn is_final(verdict: &Verdict) -> bool {
     let lasting = |code| matches!(code, ReasonCode::TooLong | ReasonCode::ParseFailed);
     match verdict.status {

@@ -1,4 +1,4 @@
-//! Admission, plan, dispatch, vote and verdict: the way of one request.
+//! The coordinator: admission, plan, dispatch, vote and verdict of each request.
 //!
 //! ```text
 //! service -> pipeline -> admission -> plan + render -> dispatch -> rank -> decide -> answer
@@ -6,9 +6,10 @@
 //!                                                        +-- fleet (who is there, how busy)
 //! ```
 //!
-//! `pipeline` alone knows every stage and tells the story on one screen; a stage never imports
-//! a later one. `coordinator` is the handle: what requests share, its start and its end. Decisions are
-//! pure: `admission::Queue`, `dispatch::Workbench`, `dispatch::assign` and everything of `jury-grm`; what awaits is a thin driver around them.
+//! Only `pipeline` knows every stage, and it shows the whole sequence on one screen; a stage never imports a later
+//! one. `coordinator` is the handle: what requests share, its start and its end. Decisions are pure
+//! (`admission::Queue`, `dispatch::Workbench`, `dispatch::assign` and everything in `jury-grm`); the async code is a
+//! thin driver around them.
 
 mod admission;
 mod answer;
@@ -28,7 +29,7 @@ mod run;
 mod service;
 pub mod tenants;
 
-/// Version of Jury, as told in verdicts and status.
+/// Version of Jury, as reported in verdicts and status.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub use config::{Config, ConfigError};

@@ -1,52 +1,53 @@
-//! Who looks on while requests are judged: a page for people, and nothing else so far.
+//! Observers of requests while they are judged; so far only the console is one.
 //!
 //! ```text
 //! answer ── Came ──> draw ── Planned, Moved, Ended, .. ──> Judged ──> Gone
 //! ```
 //!
-//! An observer is told inside the request, so what it does must be short and must not wait. Whoever keeps what it is
-//! told answers for the bounds. Without an observer nothing here costs anything.
+//! An observer is called inside the request, so it must be quick and must not block. It is responsible for bounding
+//! what it stores. Without an observer, nothing here costs anything.
 
 use std::fmt;
 use std::sync::Arc;
 
 use jury_grm::domain::{Progress, Sample, SampleSpec, ScoreRequest, Verdict};
 
-/// Looks on. Told from many requests at once.
+/// Observes requests. Called by many requests at once.
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// Something happened to the request of this number. Must not block.
+    /// Something happened to request `number`. Must not block.
     fn observe(&self, number: RequestNumber, seen: Seen<'_>);
 }
 
-/// Which request of this process, counted from 1; request ids may repeat.
+/// Numbers the requests of this process from 1; request ids may repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestNumber(pub u64);
 
-/// What happened to a request. It comes first, and is gone last; what is between may come several times or never.
+/// What happened to a request. `Came` is first and `Gone` last; the others may occur several times or never.
 #[derive(Debug)]
 pub enum Seen<'a> {
-    /// It has come and waits.
+    /// It has arrived and waits.
     Came {
-        /// On whose behalf.
+        /// Its tenant.
         tenant: &'a Arc<str>,
-        /// With its id, the caller's or one made up.
+        /// The request, with the caller's id or a generated one.
         request: &'a Arc<ScoreRequest>,
     },
-    /// These samples are planned, and none of them is drawn. A later plan, with smaller panels, takes the place of it.
+    /// These samples are planned, and none of them is drawn yet. A later plan, with smaller panels, replaces an
+    /// earlier one.
     Planned(&'a [SampleSpec]),
-    /// A spare sample is drawn, too.
+    /// A spare sample is drawn as well.
     Spare(&'a SampleSpec),
-    /// How far it is.
+    /// Its progress.
     Moved(Progress),
-    /// One of its samples came to its end.
+    /// One of its samples ended.
     Ended(&'a Sample),
-    /// It is judged; the verdict holds every sample, whether the caller asked for them or not.
+    /// It is judged; the verdict holds every sample, whether or not the caller asked for them.
     Judged(&'a Verdict),
-    /// Nothing more will be told: it is answered, or its caller has left.
+    /// No further events: it is answered, or its caller has left.
     Gone,
 }
 
-/// One request under the eyes of an observer, who is told when this is dropped.
+/// One observed request; the observer sees `Gone` when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Observed {
     observer: Arc<dyn Observer>,
@@ -56,7 +57,7 @@ pub(crate) struct Observed {
 // === impl Observed ===
 
 impl Observed {
-    /// Tells `observer` of a request that has come.
+    /// Reports a new request to `observer`.
     pub(crate) fn begin(
         observer: &Arc<dyn Observer>,
         number: RequestNumber,
@@ -67,7 +68,7 @@ impl Observed {
         Self { observer: Arc::clone(observer), number }
     }
 
-    /// Tells what happened.
+    /// Reports an event.
     pub(crate) fn tell(&self, seen: Seen<'_>) {
         self.observer.observe(self.number, seen);
     }

@@ -1,4 +1,4 @@
-//! The way of one request, on one screen; `draw` has its middle.
+//! The life of a request, on one screen; `draw` has the middle part.
 
 mod class;
 mod draw;
@@ -25,7 +25,7 @@ use crate::progress::Teller;
 use crate::tenants::Tenant;
 use draw::{Settled, rule};
 
-/// When a request came, and until when it is answered.
+/// When a request arrived, and when its answer is due.
 #[derive(Debug, Clone, Copy)]
 struct Due {
     arrived: Instant,
@@ -33,7 +33,7 @@ struct Due {
     deadline: Instant,
 }
 
-/// Where a verdict comes from.
+/// Where a verdict came from.
 #[derive(Debug, Clone, Copy)]
 enum Origin {
     /// This request.
@@ -45,17 +45,16 @@ enum Origin {
 // === impl Coordinator ===
 
 impl Coordinator {
-    /// Judges one valid request of this process within its budget, or answers it with the verdict of an identical
-    /// one.
+    /// Judges one valid request of this process within its budget, or answers it with the verdict of an identical one.
     ///
     /// # Errors
-    /// A [`JuryError`] when it is refused (overload, a quota used up, a request id used before, going down).
-    /// Whatever depends on model or fleet is a verdict without rewards.
+    /// A [`JuryError`] if it is rejected (overload, an exhausted quota, a reused request id, shutdown). Problems of
+    /// the model or the fleet give a verdict without rewards instead.
     pub async fn score(&self, request: ScoreRequest) -> Result<Arc<Verdict>, JuryError> {
         self.score_telling(&Tenant::in_process(), request, &Teller::to_nobody()).await
     }
 
-    /// The same on behalf of `tenant`, and tells `teller` how far it is.
+    /// The same on behalf of `tenant`; reports progress to `teller`.
     ///
     /// # Errors
     /// As [`Self::score`].
@@ -121,15 +120,15 @@ impl Coordinator {
         }
     }
 
-    /// Tells the observer, if there is one, of a request that has come. It is shown texts, and keeps them.
+    /// Reports a new request to the observer, if there is one and the tenant's texts may be kept: an observer sees and
+    /// stores texts.
     fn observe(&self, tenant: &Tenant, request: &Arc<ScoreRequest>) -> Option<Observed> {
         let observer = self.inner.config.observer.as_ref().filter(|_| tenant.keeps_texts())?;
         let number = RequestNumber(self.inner.n_observed.fetch_add(1, Ordering::Relaxed) + 1);
         Some(Observed::begin(observer, number, tenant.name(), request))
     }
 
-    /// Class, admission, draw, answer. Until it is admitted, the request waits as it
-    /// came: it is planned and rendered after that.
+    /// Class, admission, draw, answer. The request is planned and rendered only after it is admitted.
     async fn judge(
         &self,
         tenant: &Tenant,
@@ -159,7 +158,7 @@ impl Coordinator {
         let mut permit = admitted.map_err(overloaded)?;
         let queued = arrived.elapsed();
 
-        // Who serves the model may have changed meanwhile.
+        // The class that serves the model may have changed in the meantime.
         let class = match self.class_for(request, deadline).await {
             Ok(class) => class,
             Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
@@ -184,8 +183,8 @@ impl Coordinator {
         Ok(verdict)
     }
 
-    /// Why a request is not worth a try, if its budget is known to be too short. What could be
-    /// answered with less waiting is told to come back.
+    /// Why a request is not worth trying, if its budget is known to be too short. If it could be answered with fewer
+    /// waiting requests, the error asks the caller to retry.
     fn out_of_reach(
         &self,
         tenant: &Tenant,
@@ -211,7 +210,7 @@ impl Coordinator {
         }
     }
 
-    /// A verdict without rewards, since nothing was drawn: all the time went by in waiting.
+    /// A verdict without rewards for a request of which nothing was drawn: all its time was spent waiting.
     fn refuse(&self, request: &ScoreRequest, due: Due, refusal: Refusal) -> Verdict {
         let total = due.arrived.elapsed();
         let plan = plan(request);
@@ -227,7 +226,7 @@ impl Coordinator {
     }
 }
 
-/// A verdict with no more than its caller asked for; the observer is shown all of it.
+/// Reduces a verdict to what its caller asked for; the observer sees all of it.
 fn as_asked(mut verdict: Verdict, request: &ScoreRequest, teller: &Teller) -> Verdict {
     teller.show(Seen::Judged(&verdict));
     if !request.include_samples {

@@ -1,13 +1,13 @@
-//! How far a request is, told to whoever waits for its verdict.
+//! Progress of one request, reported to its caller.
 //!
 //! ```text
 //! pipeline ── Teller ──> the newest snapshot ──> Watcher ── alongside(answer) ──> a stream, a door
 //! ```
 //!
-//! An observer, where there is one, is told more, by the same teller (`observe`).
+//! If there is an observer, the same teller reports to it, in more detail (`observe`).
 //!
-//! One place a request, overwritten: a reader that is slow misses steps, nothing is queued, and telling never
-//! waits. Nobody pays for a request that nobody watches.
+//! A request has one slot for progress, which is overwritten: a slow reader misses steps, nothing is queued, and
+//! reporting never waits. An unwatched request costs nothing.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,21 +18,21 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::observe::{Observed, Seen};
 
-/// Steps that follow each other faster than a person reads are left out.
+/// Steps that follow each other faster than this, too fast for a person to read, are left out.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Tells how far one request is.
+/// Reports the progress of one request.
 #[derive(Debug, Default)]
 pub struct Teller {
     steps: Option<watch::Sender<Option<Progress>>>,
     observed: Option<Observed>,
 }
 
-/// Hears how far one request is.
+/// Receives the progress of one request.
 #[derive(Debug)]
 pub struct Watcher(watch::Receiver<Option<Progress>>);
 
-/// A teller and whoever hears it.
+/// A teller and its watcher.
 pub fn channel() -> (Teller, Watcher) {
     let (sender, receiver) = watch::channel(None);
     (Teller { steps: Some(sender), observed: None }, Watcher(receiver))
@@ -41,17 +41,17 @@ pub fn channel() -> (Teller, Watcher) {
 // === impl Teller ===
 
 impl Teller {
-    /// Nobody watches.
+    /// A teller without a watcher.
     pub fn to_nobody() -> Self {
         Self::default()
     }
 
-    /// The same, which tells an observer as well.
+    /// The same, reporting to an observer as well.
     pub(crate) fn observed(&self, observed: Option<Observed>) -> Self {
         Self { steps: self.steps.clone(), observed }
     }
 
-    /// Tells a step in place of the one before.
+    /// Reports a step, replacing the one before.
     pub fn tell(&self, progress: impl FnOnce() -> Progress) {
         if self.steps.is_none() && self.observed.is_none() {
             return;
@@ -63,7 +63,7 @@ impl Teller {
         self.show(Seen::Moved(progress));
     }
 
-    /// Tells what only an observer hears.
+    /// Reports an event that only an observer sees.
     pub(crate) fn show(&self, seen: Seen<'_>) {
         if let Some(observed) = &self.observed {
             observed.tell(seen);
@@ -74,8 +74,8 @@ impl Teller {
 // === impl Watcher ===
 
 impl Watcher {
-    /// Awaits `answer` and gives each step meanwhile to `on_step`, which must not block. A step that comes with the
-    /// answer is left out.
+    /// Awaits `answer`, and meanwhile passes each step to `on_step`, which must not block. A step that arrives
+    /// together with the answer is left out.
     pub async fn alongside<T>(
         mut self,
         answer: impl Future<Output = T>,
@@ -100,7 +100,7 @@ impl Watcher {
                         }
                         not_before = Some(Instant::now() + INTERVAL);
                     }
-                    // Nothing more will be told.
+                    // No more steps will come.
                     Err(_) => return answer.await,
                 },
             }

@@ -1,6 +1,8 @@
-//! Who ranks the samples of a request, and what came of it: all valid samples are ranked, or none counts as ranked.
+//! Which Meta RM ranks the samples of a request, and the result: either all valid samples are ranked, or none counts
+//! as ranked.
 //!
-//! A head ranks where it draws. A model of its own is asked (`calls`) while other samples are drawn (`drawing`).
+//! A head ranks on the workers that draw. A separate model is called (`calls`) while other samples are being drawn
+//! (`drawing`).
 
 mod calls;
 mod drawing;
@@ -15,26 +17,26 @@ use crate::fleet::{Fleet, WorkerClass};
 pub(crate) use calls::{MetaCalls, MetaJob};
 pub(crate) use drawing::RankedDrawing;
 
-/// Who ranks the samples of one request.
+/// How the samples of one request are ranked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ranking {
-    /// Nobody was asked to.
+    /// No ranking was asked for.
     None,
-    /// A head on the judging model: its workers score each sample as it ends.
+    /// By a head on the judging model: its workers score each sample as it ends.
     Head {
         /// Digest of its file.
         digest: String,
     },
-    /// A model of its own: its workers are asked as samples end.
+    /// By a separate model: its workers are called as samples end.
     Model {
-        /// Who serves it.
+        /// The class that serves it.
         class: WorkerClass,
-        /// Why samples came without a meta score.
+        /// Why samples have no meta score.
         why: Option<String>,
     },
-    /// A Meta RM was asked for that nobody serves.
+    /// A Meta RM was asked for, but no worker serves it.
     Unavailable {
-        /// A sentence for a person.
+        /// Why, as a sentence for display.
         why: String,
     },
 }
@@ -42,8 +44,8 @@ pub(crate) enum Ranking {
 // === impl Ranking ===
 
 impl Ranking {
-    /// Who ranks, as `voting` asks, and the class that draws: `class`, or one of the same model whose workers have the head. A worker
-    /// that has just been started is given `patience` to report what it serves.
+    /// Finds the ranking that `voting` asks for, and the class that draws: `class`, or one of the same model whose
+    /// workers have the head. A worker that has just been started gets `patience` to report what it serves.
     pub(crate) async fn find(
         voting: &Voting,
         class: WorkerClass,
@@ -76,7 +78,7 @@ impl Ranking {
         (class, Self::Unavailable { why })
     }
 
-    /// The head that workers must score samples with.
+    /// Digest of the head that workers must score samples with.
     pub(crate) fn head_digest(&self) -> Option<&str> {
         match self {
             Self::Head { digest } => Some(digest),
@@ -84,7 +86,7 @@ impl Ranking {
         }
     }
 
-    /// The workers that must be asked for the samples' scores.
+    /// The class whose workers must be called for meta scores.
     pub(crate) fn model(&self) -> Option<&WorkerClass> {
         match self {
             Self::Model { class, .. } => Some(class),
@@ -92,7 +94,7 @@ impl Ranking {
         }
     }
 
-    /// The same, knowing why samples came without a meta score.
+    /// The same, with the reason why samples have no meta score.
     pub(crate) fn explained(self, reason: Option<String>) -> Self {
         match self {
             Self::Model { class, .. } => Self::Model { class, why: reason },
@@ -100,7 +102,7 @@ impl Ranking {
         }
     }
 
-    /// Digest of what has ranked every valid one of `samples`, if anybody was asked to.
+    /// Digest of the Meta RM that ranked every valid one of `samples`, if ranking was asked for.
     ///
     /// # Errors
     /// Why there are no ranks to vote by.

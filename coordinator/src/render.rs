@@ -11,16 +11,16 @@ use jury_proto::{ErrorCode, JuryError};
 /// The prompts of a plan.
 #[derive(Debug, Clone)]
 pub(crate) struct Rendered {
-    /// One prompt an order, shared by all calls for it; prompts share their texts.
+    /// One prompt per order, shared by all its calls; prompts share their texts.
     pub(crate) prompts: BTreeMap<Vec<usize>, Arc<[Message]>>,
-    /// Marker lines that were escaped, in the prompt that has most: orders of one panel agree.
+    /// Escaped marker lines, in the prompt that has the most: the orders of one panel have equally many.
     pub(crate) escaped_markers: u32,
 }
 
 /// Renders every order of `plan` once.
 ///
 /// # Errors
-/// A template that fails on this item is a fault of the configuration: [`ErrorCode::Internal`].
+/// A template that fails on this item is a configuration error: [`ErrorCode::Internal`].
 pub(crate) fn render(
     template: &Template,
     request: &ScoreRequest,
@@ -29,7 +29,7 @@ pub(crate) fn render(
     let mut prompts = BTreeMap::new();
     let mut escaped_markers = 0;
     let mut texts = SharedTexts::default();
-    // A duplicate is shown under the lowest index of its text.
+    // A duplicate is shown as the response with the lowest index of the same text.
     let hint = request.item.best.filter(|_| request.hinted).map(|best| plan.duplicate_of[best]);
     for spec in plan.samples.iter().chain(&plan.spares) {
         if prompts.contains_key(&spec.order) {

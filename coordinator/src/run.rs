@@ -1,4 +1,4 @@
-//! Serves a coordinator until told to stop: not serving first, then drain, then cut.
+//! Serves a coordinator until it is told to stop: first report not serving, then drain, then cut.
 
 use jury_fabric::transport::{self, HealthHandle, Listener, ServeError, ServerConfig};
 use jury_proto::v1::reward_service_server::RewardServiceServer;
@@ -9,11 +9,11 @@ use tonic::service::interceptor::InterceptedService;
 use crate::coordinator::Coordinator;
 use crate::service::{Service, authenticator};
 
-/// Serves `jury.v1.RewardService` on `listener` until `shutdown`, then lets what runs finish
-/// within the server's grace.
+/// Serves `jury.v1.RewardService` on `listener` until `shutdown`, then lets running requests finish within the
+/// server's grace period.
 ///
 /// # Errors
-/// [`ServeError`] when the listener fails.
+/// [`ServeError`] if the listener fails.
 pub async fn run(
     coordinator: Coordinator,
     listener: Listener,
@@ -23,7 +23,7 @@ pub async fn run(
     let service = RewardServiceServer::new(Service::new(coordinator.clone()))
         .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(transport::MAX_MESSAGE_BYTES);
-    // Health and reflection stay open: they tell nothing of anybody's requests.
+    // Health and reflection need no token: they reveal nothing about requests.
     let service = InterceptedService::new(service, authenticator(coordinator.clone()));
     let health = HealthHandle::new(&["jury.v1.RewardService"]);
     health.set_serving();

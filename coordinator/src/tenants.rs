@@ -1,14 +1,14 @@
-//! On whose behalf requests are judged: who may call, and how much each may take.
+//! Tenants: who may call, and how much each may use.
 //!
 //! ```text
 //! Authorization: Bearer TOKEN -> SHA-256 -> the book of tenants -> Tenant: share, quotas, what may be kept
 //!                                                ^
-//! file, looked at every second, read when it changed; a broken one is told, and the last good one stays
+//! file, checked every second, read when it changed; a broken one is reported, and the last good one stays
 //! ```
 //!
-//! Without a file there is one tenant, `default`, and no token is asked for.
+//! Without a file there is one tenant, `default`, and no token is required.
 //!
-//! Not promised: quotas across coordinators. Each counts what it judges itself.
+//! Not promised: quotas across coordinators. Each coordinator counts only its own requests.
 
 mod bucket;
 pub mod file;
@@ -34,22 +34,22 @@ pub use crate::admission::DEFAULT_TENANT;
 use crate::admission::Share;
 use salt::Salts;
 
-/// Who may call. Clones share it, and see the same changes.
+/// The tenants. Clones share them, and see the same changes.
 #[derive(Debug, Clone)]
 pub struct Tenants {
     source: Option<PathBuf>,
     book: Arc<RwLock<Arc<Book>>>,
 }
 
-/// On whose behalf a call is made. Cheap to clone; as of when its call was authenticated.
+/// The tenant of a call, as of when the call was authenticated. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tenant {
     facts: Arc<Facts>,
-    /// The token by which it was told; none where none is asked for.
+    /// The token that identified it; `None` if no token is required.
     token: Option<TokenDigest>,
 }
 
-/// Why there are no tenants to be had from a file.
+/// Why tenants cannot be loaded from a file.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each says what it is")]
 pub enum TenantsError {
@@ -59,12 +59,12 @@ pub enum TenantsError {
     Wrong { path: PathBuf, problem: FileError },
 }
 
-/// Every tenant at one time.
+/// All tenants at one point in time.
 #[derive(Debug)]
 enum Book {
-    /// One, that needs no token.
+    /// One tenant, which needs no token.
     Open(Arc<Facts>),
-    /// Those of a file.
+    /// The tenants of a file.
     Closed { by_token: HashMap<TokenDigest, Arc<Facts>>, in_order: Vec<Arc<Facts>> },
 }
 
@@ -77,7 +77,7 @@ struct Facts {
     cache_salt: Option<String>,
 }
 
-/// What an `Authorization` header begins with. Case does not matter (RFC 7235).
+/// The scheme of an `Authorization` header. Case-insensitive (RFC 7235).
 const SCHEME: &str = "Bearer";
 const HOW_TO_CALL: &str =
     "send the header \"authorization: Bearer TOKEN\" (jury: --token-file FILE or JURY_TOKEN)";
@@ -90,19 +90,19 @@ impl Tenants {
         Self::of(None, Book::Open(Tenant::in_process().facts))
     }
 
-    /// Those of a file.
+    /// The tenants of a file.
     ///
     /// # Errors
-    /// [`TenantsError`] when it cannot be read, or something in it is wrong.
+    /// [`TenantsError`] if it cannot be read, or has an invalid entry.
     pub fn load(path: &Path) -> Result<Self, TenantsError> {
         let tenants = read(path)?;
         Ok(Self::of(Some(path.to_owned()), Book::new(tenants, None)))
     }
 
-    /// The tenant whose token an `Authorization` header holds.
+    /// The tenant that the token in an `Authorization` header belongs to.
     ///
     /// # Errors
-    /// [`ErrorCode::Unauthenticated`] for no token, or one that is nobody's.
+    /// [`ErrorCode::Unauthenticated`] for no token, or an unknown one.
     pub fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Tenant, JuryError> {
         let book = self.book();
         let by_token = match &*book {
@@ -122,14 +122,14 @@ impl Tenants {
         Ok(Tenant { facts: Arc::clone(facts), token: Some(digest) })
     }
 
-    /// The same tenant as of now: what its token gave may have been changed or taken away since.
+    /// The same tenant as of now: its settings may have changed, or its token may have been removed.
     ///
     /// # Errors
-    /// [`ErrorCode::Unauthenticated`] when its token is nobody's any more.
+    /// [`ErrorCode::Unauthenticated`] if its token is no longer valid.
     pub fn renewed(&self, tenant: &Tenant) -> Result<Tenant, JuryError> {
         let facts = match (&*self.book(), &tenant.token) {
             (Book::Open(facts), _) => Arc::clone(facts),
-            // Who calls inside this process needs no token.
+            // A caller inside this process needs no token.
             (Book::Closed { .. }, None) => return Ok(tenant.clone()),
             (Book::Closed { by_token, .. }, Some(token)) => {
                 Arc::clone(by_token.get(token).ok_or_else(revoked)?)
@@ -147,7 +147,7 @@ impl Tenants {
         }
     }
 
-    /// Whether verdicts with texts of the tenant of this name may be kept; not where there is no such tenant.
+    /// Whether verdicts may be kept with the texts of the tenant with this name; false if there is no such tenant.
     pub fn keep_texts_of(&self, name: &str) -> bool {
         let may = |facts: &Arc<Facts>| &*facts.share.tenant == name && facts.keep_texts;
         match &*self.book() {
@@ -156,12 +156,12 @@ impl Tenants {
         }
     }
 
-    /// Where they come from; `None` where there is one that needs no token.
+    /// The file they come from; `None` if there is one tenant that needs no token.
     pub fn source(&self) -> Option<&Path> {
         self.source.as_deref()
     }
 
-    /// Reads the file anew. What tenants have taken of their quotas stays taken.
+    /// Reloads the file. What tenants have used of their quotas stays used.
     fn reload(&self) -> Result<(), TenantsError> {
         let Some(path) = &self.source else { return Ok(()) };
         let tenants = read(path)?;
@@ -188,7 +188,7 @@ impl Default for Tenants {
 // === impl Tenant ===
 
 impl Tenant {
-    /// Whoever runs this process: no token, no quotas.
+    /// The tenant of callers inside this process: no token, no quotas.
     pub fn in_process() -> Self {
         let facts = Facts {
             share: Share::default(),
@@ -205,17 +205,18 @@ impl Tenant {
         &self.facts.share.tenant
     }
 
-    /// Whether the status shows it every tenant, and not itself alone.
+    /// Whether its status shows every tenant, rather than only itself.
     pub fn is_operator(&self) -> bool {
         self.facts.operator
     }
 
-    /// Whether verdicts with its texts may be kept after they were answered.
+    /// Whether verdicts may be kept with its texts after they were answered.
     pub fn keeps_texts(&self) -> bool {
         self.facts.keep_texts
     }
 
-    /// What keeps its prompts apart in the caches of workers; none where nobody is told apart.
+    /// Separates its prompts from those of other tenants in the workers' caches; `None` if tenants are not
+    /// distinguished.
     pub(crate) fn cache_salt(&self) -> Option<&str> {
         self.facts.cache_salt.as_deref()
     }
@@ -224,7 +225,7 @@ impl Tenant {
         &self.facts.share
     }
 
-    /// Takes a request's part of its quotas.
+    /// Charges a request to its quotas.
     pub(crate) fn charge(&self, amount: Amount) -> Result<Charge, OverQuota> {
         self.facts.account.take(amount)
     }

@@ -1,4 +1,4 @@
-//! Whoever calls: who that is, what it may take, and what it may see.
+//! Callers: who they are, what they may use, and what they may see.
 
 use std::sync::Arc;
 
@@ -11,34 +11,34 @@ use crate::tenants::{self, Amount, Charge, Tenant};
 // === impl Coordinator ===
 
 impl Coordinator {
-    /// On whose behalf a call is made that has this `Authorization` header.
+    /// The tenant of a call with this `Authorization` header.
     ///
     /// # Errors
-    /// [`ErrorCode::Unauthenticated`] where tokens are asked for, and it has none that is known.
+    /// [`ErrorCode::Unauthenticated`] if tokens are required and the header has no known one.
     pub fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Tenant, JuryError> {
         let told = self.inner.config.tenants.authenticate(authorization);
         told.inspect_err(|_| self.inner.metrics.record_unauthenticated())
     }
 
-    /// The same caller as of now, for whoever was let in a while ago.
+    /// The same tenant as of now, for callers that were authenticated a while ago.
     ///
     /// # Errors
-    /// [`ErrorCode::Unauthenticated`] when its token is nobody's any more.
+    /// [`ErrorCode::Unauthenticated`] if its token is no longer valid.
     pub fn renewed(&self, tenant: &Tenant) -> Result<Tenant, JuryError> {
         self.inner.config.tenants.renewed(tenant)
     }
 
-    /// Whether callers must show a token.
+    /// Whether callers must present a token.
     pub fn wants_tokens(&self) -> bool {
         self.inner.config.tenants.source().is_some()
     }
 
-    /// The fleet and the load; of tenants, what `tenant` may see.
+    /// The fleet and the load, and the tenants that `tenant` may see.
     pub fn status_for(&self, tenant: &Tenant) -> v1::GetStatusResponse {
         v1::GetStatusResponse { tenants: self.tenants_for(tenant), ..self.status() }
     }
 
-    /// Takes a request's part of its tenant's quotas; all of it comes back unless its samples are begun.
+    /// Charges a request to its tenant's quotas; the charge is refunded in full unless work on its samples begins.
     pub(crate) fn charge(&self, tenant: &Tenant, size: Size) -> Result<Charge, JuryError> {
         let amount = Amount { samples: size.samples.into(), tokens: size.tokens };
         tenant.charge(amount).map_err(|over_quota| {

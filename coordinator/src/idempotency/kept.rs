@@ -1,4 +1,4 @@
-//! Verdicts that are kept, oldest first out: bounded in number, in bytes and in time.
+//! Cached verdicts, evicted oldest first: bounded in number, bytes and time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::{Key, Limits};
 pub(super) struct Kept {
     limits: Limits,
     entries: HashMap<Key, Entry>,
-    /// Keys in the order in which they came; all live equally long.
+    /// Keys in order of insertion; all have the same lifetime.
     by_age: VecDeque<Key>,
     n_bytes: usize,
 }
@@ -35,13 +35,13 @@ impl Kept {
         Self { limits, entries: HashMap::new(), by_age: VecDeque::new(), n_bytes: 0 }
     }
 
-    /// The verdict under `key`, with the payload that it answers, if its time is not past.
+    /// The unexpired verdict under `key`, with the payload that it answers.
     pub(super) fn get(&mut self, key: &Key) -> Option<(PayloadDigest, Arc<Verdict>)> {
         self.forget_old();
         self.entries.get(key).map(|entry| (entry.payload, Arc::clone(&entry.verdict)))
     }
 
-    /// Keeps a verdict under a key that has none; one that is larger than all room is not kept.
+    /// Caches a verdict under a new key; a verdict larger than the whole cache is not stored.
     pub(super) fn insert(&mut self, key: Key, payload: PayloadDigest, verdict: Arc<Verdict>) {
         let n_bytes = v1::Verdict::from(Verdict::clone(&verdict)).encoded_len();
         if n_bytes > self.limits.max_bytes || self.entries.contains_key(&key) {

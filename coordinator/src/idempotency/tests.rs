@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 
 use super::*;
 
-/// Of the one tenant.
+/// An identity for the default tenant.
 fn identity(request: &ScoreRequest) -> Option<Identity> {
     Identity::of(&"default".into(), request, true)
 }
@@ -18,7 +18,7 @@ fn request(request_id: &str, k: u32) -> ScoreRequest {
     request
 }
 
-/// Of one response, with nothing in it.
+/// A verdict with one response and no other contents.
 pub(crate) fn verdict(status: Status, reason: Option<ReasonCode>) -> Verdict {
     Verdict {
         item_id: "i".into(),
@@ -73,7 +73,7 @@ async fn judged(memory: &Idempotency, request: &ScoreRequest, answer: Verdict) -
     matches!(answered, Answered::Judged(_))
 }
 
-/// A leader with `seconds` of budget that judges until `end` is notified, and has begun.
+/// A leader with a budget of `seconds` that has begun, and judges until `end` is notified.
 async fn leader(
     memory: &Idempotency,
     seconds: u64,

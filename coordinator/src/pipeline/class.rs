@@ -1,5 +1,5 @@
-//! Who can draw a request: waits for a first worker, a moment, or as long as the deadline lets it where the model's workers may
-//! have been scaled to zero.
+//! The class that can draw a request. Waits for a first worker: briefly, or until the deadline if the model may have
+//! been scaled to zero.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ impl Coordinator {
     /// The class that serves the request's model.
     ///
     /// # Errors
-    /// [`NoClass`] when nobody serves it by then.
+    /// [`NoClass`] if no worker serves it by then.
     pub(super) async fn class_for(
         &self,
         request: &ScoreRequest,
@@ -27,7 +27,7 @@ impl Coordinator {
             Err(NoClass::NoWorker { .. } | NoClass::UnknownModel { .. }) => {}
             settled => return settled,
         }
-        // Counted as demand until a worker is there: that is what starts one.
+        // Counts as demand until a worker is present: that is what makes an autoscaler start one.
         match self.inner.admission.awaited().wait(model, extent(request).n_samples) {
             Some(_awaiting) => fleet.wait_for_model(model, left()).await,
             None => fleet.wait_for_class(model, self.inner.config.worker_wait.min(left())).await,

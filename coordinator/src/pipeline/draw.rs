@@ -1,4 +1,4 @@
-//! The middle of a request's way: plan, render, dispatch, rank, decide.
+//! The middle of a request's life: plan, render, dispatch, rank, decide.
 
 use jury_grm::domain::ScoreRequest;
 use jury_grm::plan::{Fitting, Overflow, Plan, plan_fitting, refit};
@@ -29,7 +29,8 @@ pub(super) struct Settled {
 // === impl Coordinator ===
 
 impl Coordinator {
-    /// Plan, render, dispatch, rank, decide; all of it again with fewer responses at once while a prompt is too long.
+    /// Plans, renders, dispatches, ranks and decides; starts again with fewer responses at once while a prompt is too
+    /// long.
     pub(super) async fn draw(
         &self,
         tenant: &Tenant,
@@ -126,7 +127,8 @@ pub(super) fn rule(request: &ScoreRequest, plan: &Plan) -> Rule {
     Rule::of(&request.voting, k, Calibration::default())
 }
 
-/// What to show so that prompts are small enough for what a worker told of sample `index`, if anything is.
+/// A split that makes prompts small enough, given what a worker reported about sample `index`; `None` if there is
+/// none.
 fn fit(
     request: &ScoreRequest,
     current: &Fitting,

@@ -1,5 +1,5 @@
-//! Meta scores by a model of its own: samples go to the workers that serve it, and come back ranked, or without a score where
-//! nobody could give one by the request's deadline.
+//! Meta scores by a separate model: sends samples to the workers that serve it, and returns them ranked, or without a
+//! score if none could be given by the request's deadline.
 //!
 //! ```text
 //! push -> waiting, by order -> assign -> Rank -> score -----------------> next
@@ -7,8 +7,8 @@
 //!            +---- worker failed, refused --+---- no score (why) ------> next
 //! ```
 //!
-//! While an order is being ranked, what arrives of it waits for the next call: a call takes what is there, and waits for nothing. Calls are
-//! polled by the reader itself; dropping them frees the workers within a step.
+//! While an order is being ranked, further samples of it wait for the next call; a call takes what is waiting at that
+//! time. The reader itself polls the calls; dropping them frees the workers within a step.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,13 +30,13 @@ use tracing::{debug, warn};
 use crate::dispatch::{Assignment, Needs, Waiting, Wake, Waking, assign, is_refusal};
 use crate::fleet::{Fleet, Reservation, WorkerClass, WorkerRef};
 
-/// Pause after a refusal that names none.
+/// Pause after a refusal that does not name one.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the samples of one request are ranked by.
+/// A ranking job: how the samples of one request are ranked.
 #[derive(Debug)]
 pub(crate) struct MetaJob {
-    /// Who may rank them.
+    /// The workers that may rank them.
     pub(crate) class: WorkerClass,
     /// The prompt of each order.
     pub(crate) prompts: BTreeMap<Vec<usize>, Arc<[Message]>>,
@@ -46,19 +46,19 @@ pub(crate) struct MetaJob {
     pub(crate) request_id: String,
     /// When the answer is due.
     pub(crate) deadline: Instant,
-    /// Times that a trajectory is ranked anew after a worker failed.
+    /// How often a trajectory is retried after a worker failed.
     pub(crate) max_reissues: u32,
-    /// How long to go on without any worker of the class.
+    /// How long to continue without any worker of the class.
     pub(crate) worker_wait: Duration,
 }
 
-/// The samples of one request on their way to a meta score.
+/// The samples of one request that are being ranked.
 pub(crate) struct MetaCalls {
     job: MetaJob,
     fleet: Fleet,
-    /// Samples that no call has, by index.
+    /// Samples that are in no call, by index.
     waiting: BTreeMap<u32, Unranked>,
-    /// Open calls. Those that have ended in `calls` are not in here any more.
+    /// Open calls. Calls that have ended in `calls` are removed.
     open: Vec<OpenCall>,
     calls: FuturesUnordered<BoxFuture<'static, Called>>,
     next_call: u64,
@@ -68,7 +68,7 @@ pub(crate) struct MetaCalls {
     why: Option<String>,
 }
 
-/// A sample with its past.
+/// A sample that is not ranked yet, with its history.
 struct Unranked {
     sample: Sample,
     failed_on: BTreeSet<WorkerRef>,
@@ -77,7 +77,7 @@ struct Unranked {
     failures: u32,
 }
 
-/// A call with the samples that it ranks.
+/// A call and the samples that it ranks.
 struct OpenCall {
     number: u64,
     order: Vec<usize>,
@@ -109,7 +109,7 @@ impl MetaCalls {
         }
     }
 
-    /// Takes a sample that has ended. One without scores needs no rank.
+    /// Takes a sample that has ended. A sample without scores needs no rank.
     pub(crate) fn push(&mut self, sample: Sample) {
         if sample.scores().is_none() {
             self.ended.push_back(sample);
@@ -121,17 +121,17 @@ impl MetaCalls {
         self.waking.try_again();
     }
 
-    /// True when every sample that was taken has come out.
+    /// True if every sample taken has been returned.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.open.is_empty() && self.ended.is_empty()
     }
 
-    /// Why samples came out without a score.
+    /// Why samples were returned without a score.
     pub(crate) fn why(&self) -> Option<&str> {
         self.why.as_deref()
     }
 
-    /// The verdict is decided: samples that are not ranked come out as they are.
+    /// The verdict is decided: samples that are not ranked yet are returned unranked.
     pub(crate) fn stop(&mut self) {
         self.calls.clear();
         let open = self.open.drain(..).flat_map(|call| call.samples);
@@ -139,7 +139,7 @@ impl MetaCalls {
         self.ended.extend(open.chain(waiting).map(|unranked| unranked.sample));
     }
 
-    /// The next sample, ranked if that was possible; never while there is none. Cancel-safe.
+    /// The next sample, ranked if possible; waits while there is none. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Sample {
         loop {
             if let Some(sample) = self.ended.pop_front() {
@@ -286,7 +286,7 @@ impl MetaCalls {
                 self.ended.push_back(unranked.sample);
             }
             Some(Err(failure)) if failure.kind == FailureKind::TooLong => {
-                // On every worker of the class.
+                // It would fail on every worker of the class.
                 self.give_up(unranked, &failure.detail);
             }
             Some(Err(failure)) if failure.kind == FailureKind::TooLarge => {
@@ -323,7 +323,7 @@ impl MetaCalls {
         }
     }
 
-    /// The worker could not: another may.
+    /// The worker failed; another may succeed.
     fn fail(&mut self, mut unranked: Unranked, worker: &WorkerRef, why: &str) {
         unranked.failed_on.insert(worker.clone());
         unranked.failures += 1;

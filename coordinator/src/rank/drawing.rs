@@ -1,4 +1,4 @@
-//! Samples as they are drawn, each with its meta score where a model of its own gives them: it ranks while others are drawn.
+//! Samples as they are drawn, each with its meta score if a separate model gives one: it ranks while others are drawn.
 
 use jury_grm::domain::{Progress, SampleSpec};
 use jury_proto::convert::TooLong;
@@ -6,10 +6,10 @@ use jury_proto::convert::TooLong;
 use super::calls::MetaCalls;
 use crate::dispatch::{Drawing, Drew, Effort};
 
-/// A [`Drawing`] whose samples pass the Meta RM.
+/// A [`Drawing`] whose samples are ranked by the Meta RM.
 pub(crate) struct RankedDrawing {
     drawing: Drawing,
-    /// `None`: samples pass as they are.
+    /// `None`: samples pass through unranked.
     meta: Option<MetaCalls>,
     /// Whether every sample has left the drawing.
     is_drawn: bool,
@@ -22,7 +22,7 @@ impl RankedDrawing {
         Self { drawing, meta, is_drawn: false }
     }
 
-    /// What happens next; `None` when every planned sample has come out. Cancel-safe.
+    /// What happens next; `None` when every planned sample has been returned. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Drew> {
         let Some(meta) = &mut self.meta else { return self.drawing.next().await };
         loop {
@@ -70,7 +70,7 @@ impl RankedDrawing {
         self.drawing.abandon()
     }
 
-    /// As [`Drawing::into_effort`], and why samples came without a meta score.
+    /// As [`Drawing::into_effort`], plus the reason why samples have no meta score.
     pub(crate) fn into_effort(self) -> (Effort, Option<String>) {
         let why = self.meta.as_ref().and_then(|meta| meta.why().map(str::to_owned));
         (self.drawing.into_effort(), why)

@@ -1,19 +1,20 @@
-//! A quota of so many a minute as a bucket that fills evenly: pure, in whole numbers, so that the time that is told
-//! is exact.
+//! A per-minute quota as a bucket that fills evenly. Pure, and in whole numbers, so that the reported waiting time is
+//! exact.
 //!
-//! A bucket holds what a minute brings. Something larger than that is let through by a full bucket and leaves it in
+//! A bucket holds one minute's worth. A larger amount passes if the bucket is full, and leaves it in debt; otherwise
+//! it could never pass.
 //! debt, or it could never be let through.
 
 use std::time::{Duration, Instant};
 
-/// Nanoseconds of a minute: a unit costs so many parts, and each nanosecond brings `per_minute` of them.
+/// Nanoseconds per minute: a unit costs this many parts, and each nanosecond adds `per_minute` of them.
 const PARTS: i128 = 60_000_000_000;
 
-/// What is left of a quota.
+/// The remaining part of a quota.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     per_minute: u64,
-    /// In parts of a unit; negative in debt.
+    /// In parts of a unit; negative if in debt.
     level: i128,
     as_of: Instant,
 }
@@ -26,19 +27,19 @@ impl Bucket {
         Self { per_minute, level: i128::from(per_minute) * PARTS, as_of: now }
     }
 
-    /// Units a minute.
+    /// Units per minute.
     pub fn per_minute(&self) -> u64 {
         self.per_minute
     }
 
-    /// Another quota from now on; what is left stays, within the new one.
+    /// Changes the quota; what is left stays, up to the new limit.
     pub fn set(&mut self, per_minute: u64, now: Instant) {
         self.fill(now);
         self.per_minute = per_minute;
         self.level = self.level.min(self.full());
     }
 
-    /// Time until `n` units may be taken, if nobody else takes any; zero: now.
+    /// Time until `n` units may be taken if nothing else is; zero means now.
     pub fn wait_for(&mut self, n: u64, now: Instant) -> Duration {
         self.fill(now);
         let missing = (i128::from(n) * PARTS).min(self.full()) - self.level;
@@ -50,7 +51,7 @@ impl Bucket {
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
-    /// Takes `n` units, into debt where fewer are left.
+    /// Takes `n` units, going into debt if fewer are left.
     pub fn take(&mut self, n: u64, now: Instant) {
         self.fill(now);
         self.level -= i128::from(n) * PARTS;
@@ -119,7 +120,7 @@ mod tests {
                     taken += units;
                 }
                 let brought = per_minute as f64 * (1.0 + (now - start).as_secs_f64() / 60.0);
-                // One larger than the bucket may have been let through in debt.
+                // An amount larger than the bucket may have passed into debt.
                 prop_assert!(taken as f64 <= brought + 500.0);
             }
         }

@@ -1,4 +1,4 @@
-//! The file of tenants: TOML, every fault with the path of its key, and no error shows a token.
+//! The tenants file: TOML; every error has the path of its key, and no error shows a token.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
@@ -9,49 +9,49 @@ use toml::{Table, Value};
 use super::quota::Quotas;
 use super::token::{DIGEST_PREFIX, TokenDigest};
 
-/// Most tenants of a file: each has series of its own in the metrics.
+/// Most tenants in a file: each has its own metric series.
 pub const MAX_TENANTS: usize = 1000;
-/// Largest weight. Enough to tell tenants apart, and no turn gets long by it.
+/// Largest weight. Enough to distinguish tenants, and keeps turns short.
 const MAX_WEIGHT: u32 = 1000;
 /// Longest name.
 const MAX_NAME_BYTES: usize = 64;
 
-/// One tenant, as its file has it.
+/// One tenant, as configured in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantConfig {
     /// Its name in metrics, status and logs.
     pub name: String,
     /// Digests of its tokens.
     pub token_digests: Vec<TokenDigest>,
-    /// Its weight among tenants that wait.
+    /// Its weight among waiting tenants.
     pub weight: u32,
-    /// What it may take in a minute.
+    /// What it may use per minute.
     pub quotas: Quotas,
-    /// Part of the queue that it may take, above 0, at most 1.
+    /// Part of the queue that it may use, above 0, at most 1.
     pub queue_share: f64,
-    /// Whether verdicts with its texts may be kept after they were answered.
+    /// Whether verdicts may be kept with its texts after they were answered.
     pub keep_texts: bool,
     /// Whether its status shows every tenant.
     pub operator: bool,
 }
 
-/// What is wrong with a file of tenants.
+/// What is wrong with a tenants file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
-    /// No TOML.
+    /// It is not TOML.
     #[error("line {line}: {problem}")]
     Syntax {
         /// 1-based.
         line: usize,
-        /// What the parser met.
+        /// The parser's message.
         problem: String,
     },
     /// A key that is wrong.
     #[error("{path}: {problem}")]
     Key {
-        /// As in `tenant[1].weight`, counted from 0.
+        /// Such as `tenant[1].weight`, counted from 0.
         path: String,
-        /// What is wrong, with the limit and the way out.
+        /// What is wrong, with the limit and how to fix it.
         problem: String,
     },
 }
@@ -84,10 +84,10 @@ const KEYS: [&str; 9] = [
     "operator",
 ];
 
-/// Reads a file of tenants, in its order.
+/// Parses a tenants file, in its order.
 ///
 /// # Errors
-/// [`FileError`] for the first fault.
+/// [`FileError`] for the first error.
 pub fn parse(text: &str) -> Result<Vec<TenantConfig>, FileError> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
@@ -118,10 +118,10 @@ pub fn parse(text: &str) -> Result<Vec<TenantConfig>, FileError> {
     Ok(tenants)
 }
 
-/// What is allowed and hardly meant.
+/// Settings that are allowed but probably not intended.
 pub fn warnings(tenants: &[TenantConfig]) -> Vec<String> {
     let shares: f64 = tenants.iter().map(|tenant| tenant.queue_share).sum();
-    // Equal shares may add up to a little more than 1.
+    // Equal shares may add up to slightly more than 1.
     let is_crowded = shares > 1.0 + 1e-9;
     let crowded = is_crowded.then(|| {
         format!(
@@ -143,7 +143,7 @@ fn tenant(place: usize, entry: &Value, equal_share: f64) -> Result<TenantConfig,
     if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(wrong(path(key), unknown(key, &KEYS)));
     }
-    // Looked at before serde does, whose messages show what they do not understand.
+    // Checked before serde, whose messages show the values that it rejects.
     let are_texts = |list: &Vec<Value>| list.iter().all(Value::is_str);
     let digests = table.get("token_digests").map(|value| value.as_array().is_some_and(are_texts));
     if digests == Some(false) {

@@ -1,4 +1,4 @@
-//! Keeps the tenants of a file as the file has them.
+//! Keeps the tenants in step with their file.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -10,18 +10,18 @@ use tracing::{error, info};
 use super::Tenants;
 use crate::metrics::Metrics;
 
-/// How often the file is looked at. Looking is one system call, and a change of a token should not take long.
+/// How often the file is checked. A check is one system call, and a changed token should take effect quickly.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What changes when a file does, be it written or replaced; `None` while it is not there.
+/// Metadata that changes when the file is written or replaced; `None` while it does not exist.
 type Mark = Option<(SystemTime, u64, u64)>;
 
-/// Reads the file of `tenants` whenever it changes, until `ended`. A broken file is told, and changes nothing.
+/// Reloads the file of `tenants` whenever it changes, until `ended`. A broken file is reported and changes nothing.
 pub(crate) async fn follow(tenants: Tenants, metrics: Metrics, ended: impl Fn() -> bool) {
     let Some(path) = tenants.source().map(Path::to_owned) else { return };
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Whatever was written between the first reading and the first look is read again.
+    // Reload once at the first check: the file may have changed since it was first read.
     let mut last = None;
     loop {
         ticks.tick().await;
@@ -33,13 +33,13 @@ pub(crate) async fn follow(tenants: Tenants, metrics: Metrics, ended: impl Fn() 
             let is_change = last.is_some();
             last = now;
             let (tenants, metrics) = (tenants.clone(), metrics.clone());
-            // A volume may hang; then this task hangs, and no other.
+            // A volume may hang; then only this task hangs.
             drop(spawn_blocking(move || reload(&tenants, &metrics, is_change)).await);
         }
     }
 }
 
-/// Reads the file; that it was read is told if `is_change`.
+/// Reloads the file; logs that it was read if `is_change`.
 fn reload(tenants: &Tenants, metrics: &Metrics, is_change: bool) {
     let before = tenants.names();
     match tenants.reload() {
@@ -47,7 +47,7 @@ fn reload(tenants: &Tenants, metrics: &Metrics, is_change: bool) {
             let after = tenants.names();
             metrics.record_tenants(&after, true);
             if is_change {
-                // Also where names stayed: an operator who replaced a token waits for this line.
+                // Logged even if the names did not change: an operator who replaced a token waits for this line.
                 info!(tenants = after.len(), "the file of tenants was read again");
             }
         }

@@ -1,4 +1,4 @@
-//! What a tenant may take in a minute, and what it has taken: several buckets, all or none.
+//! What a tenant may use per minute, and what it has used: several buckets, charged all or none.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -10,45 +10,45 @@ use tokio::time::Instant;
 
 use super::bucket::Bucket;
 
-/// Most that a tenant may take in a minute; `None`: as much as it likes.
+/// Most that a tenant may use per minute; `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Quotas {
-    /// Requests that are judged.
+    /// Requests judged.
     pub requests: Option<NonZeroU64>,
-    /// Samples that are planned.
+    /// Samples planned.
     pub samples: Option<NonZeroU64>,
     /// Tokens of prompts and critiques.
     pub tokens: Option<NonZeroU64>,
 }
 
-/// One of them.
+/// One of the quotas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Quota {
-    /// Requests a minute.
+    /// Requests per minute.
     Requests,
-    /// Samples a minute.
+    /// Samples per minute.
     Samples,
-    /// Tokens a minute.
+    /// Tokens per minute.
     Tokens,
 }
 
-/// What a request takes of its tenant's quotas, beside being one.
+/// What a request takes from its tenant's quotas, besides counting as one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
     /// Samples planned.
     pub samples: u64,
-    /// Tokens: estimated before, counted after.
+    /// Tokens: estimated before, counted afterwards.
     pub tokens: u64,
 }
 
-/// A tenant has taken all that it may.
+/// A tenant has exhausted a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverQuota {
     /// The quota that takes longest to have room again.
     pub quota: Quota,
-    /// What it allows in a minute.
+    /// Its limit per minute.
     pub per_minute: u64,
-    /// When the same request may go, if nobody else of the tenant takes anything.
+    /// When the same request may pass, if the tenant uses nothing else in the meantime.
     pub retry_after: Duration,
 }
 
@@ -56,7 +56,7 @@ pub struct OverQuota {
 #[derive(Debug, Clone, Default)]
 pub struct Account(Arc<Mutex<Buckets>>);
 
-/// What a request has taken: given back when it is dropped before it has begun.
+/// The charge of one request: refunded if dropped before work has begun.
 #[derive(Debug)]
 pub struct Charge {
     account: Account,
@@ -77,7 +77,7 @@ impl Quota {
     /// Every quota.
     pub const ALL: [Self; 3] = [Self::Requests, Self::Samples, Self::Tokens];
 
-    /// Its name in the file of tenants.
+    /// Its name in the tenants file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests_per_minute",
@@ -90,7 +90,7 @@ impl Quota {
 // === impl Account ===
 
 impl Account {
-    /// Other quotas from now on; what was taken stays taken.
+    /// Changes the quotas; what was used stays used.
     pub fn set_quotas(&self, quotas: Quotas) {
         let now = Instant::now().into_std();
         let mut buckets = self.0.lock();
@@ -106,10 +106,10 @@ impl Account {
         }
     }
 
-    /// Takes a request's part of every quota, or of none.
+    /// Charges a request to every quota, or to none.
     ///
     /// # Errors
-    /// [`OverQuota`] when one of them has not enough left.
+    /// [`OverQuota`] if one of them has too little left.
     pub fn take(&self, amount: Amount) -> Result<Charge, OverQuota> {
         let now = Instant::now().into_std();
         let mut buckets = self.0.lock();
@@ -149,12 +149,12 @@ impl Buckets {
 // === impl Charge ===
 
 impl Charge {
-    /// Work for the request begins: from now on it has to be paid for.
+    /// Work for the request begins: from now on it must be paid for.
     pub fn begin(&mut self) {
         self.has_begun = true;
     }
 
-    /// The request took `tokens`: the estimate is put right.
+    /// The request took `tokens`: corrects the estimate.
     pub fn settle(self, tokens: u64) {
         let now = Instant::now().into_std();
         if let Some(bucket) = &mut self.account.0.lock().tokens {

@@ -1,15 +1,15 @@
-//! Salts that keep the tenants' prompts apart in the caches of workers, and tell workers no names.
+//! Salts that separate the tenants' prompts in the workers' caches without revealing names to workers.
 //!
-//! A salt is a keyed digest of the tenant's name. The key comes from all token digests of the file: every coordinator of the file
-//! makes the same salts, and nobody can who lacks a single one of the digests. When a token is added or taken out, the salts are
-//! others, and prompts are computed once more.
+//! A salt is a keyed digest of the tenant's name. The key is derived from all token digests in the file: every
+//! coordinator with that file makes the same salts, and nobody who lacks even one of the digests can. When a token is
+//! added or removed, the salts change, and cached prompts are computed once more.
 
 use super::file::TenantConfig;
 
-/// Keeps this use of the digests apart from any other.
+/// Separates this use of the digests from any other.
 const CONTEXT: &str = "jury 2026-11-27 cache salts of tenants";
 
-/// Makes the salts of one file.
+/// Makes the salts for one file.
 pub(super) struct Salts {
     key: [u8; 32],
 }

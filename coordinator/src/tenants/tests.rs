@@ -101,7 +101,7 @@ fn salts_depend_on_name_and_tokens_whatever_their_order() {
     let first = salt(&format!("{a}{b}"), "token-a");
     assert_eq!(first, salt(&format!("{b}{a}"), "token-a"));
     assert_ne!(first, salt(&format!("{a}{b}"), "token-b"));
-    // Who knows a name and a token alone cannot make it.
+    // Knowing a name and only one token is not enough to make it.
     assert_ne!(first, salt(&a, "token-a"));
     assert_eq!(Tenant::in_process().cache_salt(), None);
 }

@@ -1,7 +1,7 @@
-//! Bearer tokens, of which only digests are kept.
+//! Bearer tokens; only their digests are stored.
 //!
-//! A token is looked up by its SHA-256: what a caller can learn from the time of the look-up is about a digest that it
-//! cannot steer, and who reads the file of tenants learns no token.
+//! A token is looked up by its SHA-256: the timing of the look-up reveals only a digest that the caller cannot steer,
+//! and reading the tenants file reveals no token.
 
 use std::fmt;
 
@@ -10,26 +10,26 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use sha2::{Digest, Sha256};
 
-/// What a digest begins with in a file.
+/// Prefix of a digest in a file.
 pub const DIGEST_PREFIX: &str = "sha256:";
-/// What a token begins with, so that people and scanners for leaked secrets recognise it.
+/// Prefix of a token, so that people and scanners for leaked secrets recognise it.
 const TOKEN_PREFIX: &str = "jury_";
-/// Random bytes of a token: far beyond guessing.
+/// Random bytes in a token: far beyond guessing.
 const TOKEN_BYTES: usize = 32;
 
 /// SHA-256 of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 
-/// The system gave no random numbers.
+/// The system provided no random numbers.
 #[derive(Debug, thiserror::Error)]
 #[error("the system gives no random numbers: {0}")]
 pub struct NoRandomness(String);
 
-/// Makes a token that nobody has seen.
+/// Creates a random token.
 ///
 /// # Errors
-/// [`NoRandomness`] where the system has none to give.
+/// [`NoRandomness`] if the system provides no random numbers.
 pub fn new_token() -> Result<SecretString, NoRandomness> {
     let mut bytes = [0; TOKEN_BYTES];
     OsRng.try_fill_bytes(&mut bytes).map_err(|error| NoRandomness(error.to_string()))?;
