@@ -1,4 +1,4 @@
-//! Adapters over one model, from their files to verdicts.
+//! Adapters on one model, from their files to verdicts.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ const HIDDEN: usize = 1536;
 const LAYERS: usize = 30;
 const RANK: usize = 4;
 
-/// Writes an adapter that was not trained, as PEFT writes them: it bends the network of every layer in its own way.
+/// Writes an untrained adapter in PEFT's format; it modifies the network of every layer in its own way.
 fn write_adapter(folder: &Path, step: f32) {
     std::fs::create_dir_all(folder).expect("a new folder");
     let config = json!({"peft_type": "LORA", "r": RANK, "lora_alpha": 8, "bias": "none",
@@ -71,7 +71,7 @@ fn one_worker_serves_two_adapters_and_their_model_and_the_same_after_it_was_kill
     let item = sandbox.item();
     let of = |name: &str| score(&item, &["--endpoint", &endpoint, "--model", name]);
     let base = text(&score(&item, &["--model", &model])["provenance"], "model").to_owned();
-    // Together, so that their samples are in one batch.
+    // Together, so that their samples share a batch.
     let names = ["strict", "gentle", &base];
     let verdicts = std::thread::scope(|scope| {
         let asked = names.map(|name| scope.spawn(move || of(name)));
@@ -82,7 +82,7 @@ fn one_worker_serves_two_adapters_and_their_model_and_the_same_after_it_was_kill
     let samples = verdicts.each_ref().map(|verdict| &verdict["samples"]);
     assert!(samples[0] != samples[1] && samples[1] != samples[2] && samples[0] != samples[2]);
 
-    // Alone, in this process, with nothing beside.
+    // Alone, in this process, with nothing else running.
     let alone = score(&item, &["--model", &model, "--adapter", &strict]);
     assert_eq!(stable_bytes(&alone), stable_bytes(&verdicts[0]));
     assert_eq!(stable_bytes(&score(&item, &["--model", &model])), stable_bytes(&verdicts[2]));
@@ -206,7 +206,7 @@ fn an_adapter_is_named_by_the_run_that_made_it_and_missed_before_a_model_is_look
     let told = jury(&["models", "inspect", &run, "--json"]);
     assert_eq!(told.code, Some(0), "{}", told.stderr);
     assert!(told.stdout.contains("rft/adapter"), "{}", told.stdout);
-    // Whoever has read the adapter misses the model, and whoever has not misses the adapter.
+    // If the adapter can be read, the missing model is reported; otherwise, the missing adapter is.
     let (out, rl) = (path("out"), path("rl"));
     for line in [
         ["score", &item, "--model", &gone, "--adapter"].as_slice(),

@@ -1,4 +1,4 @@
-//! What a user may get wrong: a clear message, the documented exit code, no panic.
+//! User errors: each gives a clear message and the documented exit code, and never a panic.
 
 use super::etcd::free_port;
 use super::process::{Process, jury, model_path};
@@ -11,7 +11,7 @@ fn file(folder: &tempfile::TempDir, name: &str, content: &[u8]) -> String {
     path.to_str().expect("a temporary path is UTF-8").to_owned()
 }
 
-/// `jury ARGUMENTS` must end with `code` and say every one of `words`.
+/// `jury ARGUMENTS` must exit with `code` and print all of `words`.
 fn refuses(arguments: &[&str], code: i32, words: &[&str]) {
     let ended = jury(arguments);
     assert_eq!(ended.code, Some(code), "{arguments:?}\n{}\n{}", ended.stdout, ended.stderr);

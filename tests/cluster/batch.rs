@@ -1,4 +1,4 @@
-//! Files of verdicts: what is in them when a run ended early, and whoever cuts them into lines.
+//! Files of verdicts: their contents when a run ended early, and readers that split them into lines.
 
 #![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::process::{jury_command, model_path};
 use super::sandbox::stable_bytes;
 
-/// What ends a line for one reader or another. JSON escapes the controls among them by itself.
+/// Characters that end a line for some reader. JSON itself escapes the control characters among them.
 const LINE_ENDS: [char; 6] = ['\u{85}', '\u{2028}', '\u{2029}', '\u{b}', '\u{c}', '\u{1c}'];
 
 struct Batch {
@@ -18,7 +18,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// Items whose texts hold ends of lines, and behind the first a line that is none.
+    /// Items whose texts contain line ends; the first is followed by an invalid line.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let item = |end: &char| json!({"id": format!("a{end}b"), "query": format!("Fix{end}this"), "responses": ["Yes", "No"]});
@@ -28,7 +28,7 @@ impl Batch {
         Self { folder }
     }
 
-    /// Judges it one item after the other.
+    /// Judges them one after the other.
     fn score(&self, out: &str, more: &[&str]) -> Command {
         let mut command = jury_command();
         command.current_dir(self.folder.path());
@@ -37,7 +37,7 @@ impl Batch {
         command
     }
 
-    /// The same, ended by `signal` as soon as it goes on behind its first verdict.
+    /// The same, ended by `signal` as soon as it continues after its first verdict.
     fn cut_short(&self, out: &str, signal: &str) {
         let mut child = self.score(out, &[]).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);

@@ -1,4 +1,4 @@
-//! `jury bench` as a process: what a script finds in its answer, and how it ends.
+//! `jury bench` as a process: what a script reads from its output, and how it exits.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -50,7 +50,7 @@ fn a_signal_ends_a_measurement_of_a_server_that_keeps_silent_without_a_panic() {
     command.args(["bench", "upstream", "--url", &url, "--model", "m", "--tokenizer", &tokenizer]);
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the jury binary runs");
-    // It has asked, and waits with a timer of the runtime.
+    // It has sent its request, and now waits on a timer of the runtime.
     let (_connection, _) = server.accept().expect("it asks the server");
     let code = terminate(&mut child);
     let mut said = String::new();

@@ -1,4 +1,4 @@
-//! A judge on a CUDA card, which is emulated: our kernels, compiled for this machine's CPU, behind the calls that a real card
+//! A judge on an emulated CUDA card: our kernels, compiled for this machine's CPU, behind the calls that a real card
 //! would get (`kernels/cuda/emulated`).
 
 mod batch;
@@ -13,7 +13,7 @@ use super::process::{Ended, Process, jury_command, text};
 use super::sandbox::{ITEM, Sandbox, ready, stable_bytes};
 use super::tiny;
 
-/// Few and short samples: an emulated card takes its time.
+/// Few and short samples: an emulated card is slow.
 const SETTINGS: [&str; 10] = [
     "-k",
     "2",
@@ -36,13 +36,13 @@ fn jury_on_a_card(more: &[(&str, &str)]) -> Command {
     command
 }
 
-/// The folder of the emulated libraries, which are compiled for the first who asks.
+/// The folder of the emulated libraries, compiled on first use.
 fn libraries() -> &'static str {
     static FOLDER: OnceLock<String> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/emulated-cuda");
         let made = Command::new(script).output().expect("a shell runs it");
-        // Without a C++ compiler it says what to do.
+        // Without a C++ compiler, the message says what to do.
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         String::from_utf8(made.stdout).expect("a path is UTF-8").trim().to_owned()
     })

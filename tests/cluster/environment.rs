@@ -1,4 +1,4 @@
-//! Options from the environment: what is empty is not set, and what was typed counts more.
+//! Options from the environment: an empty variable counts as unset, and typed options take precedence.
 
 use std::net::TcpListener;
 use std::process::Output;
@@ -7,11 +7,11 @@ use super::etcd::free_port;
 use super::process::{Process, jury_command, model_path, text};
 use super::sandbox::ITEM;
 
-/// Exit code of a command line that is a mistake.
+/// Exit code for an invalid command line.
 const USAGE: i32 = 64;
-/// Exit code of a file that is not there.
+/// Exit code for a missing file.
 const NO_INPUT: i32 = 66;
-/// Exit code of a server that is not there.
+/// Exit code for an unreachable server.
 const UNAVAILABLE: i32 = 69;
 
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {

@@ -1,4 +1,4 @@
-//! A private etcd: its own data folder, free ports, the same ports after a restart.
+//! A private etcd: its own data folder and free ports, which it keeps after a restart.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::process::{Process, text};
 
-/// A running etcd; ended when dropped.
+/// A running etcd; killed when dropped.
 pub struct Etcd {
     data: PathBuf,
     client_port: u16,
@@ -34,7 +34,7 @@ impl Etcd {
         self.process.kill();
     }
 
-    /// Where clients reach it.
+    /// The endpoint for clients.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)
     }
@@ -58,7 +58,7 @@ fn spawn(data: &Path, client_port: u16, peer_port: u16) -> Process {
     process
 }
 
-/// The binary that `scripts/etcd` names, installing it if it must.
+/// The binary that `scripts/etcd` names, installed if necessary.
 fn binary() -> String {
     if let Ok(binary) = std::env::var("JURY_ETCD") {
         return binary;

@@ -12,7 +12,8 @@ use super::process::{jury, jury_command, model_path};
 use super::sandbox::stable_bytes;
 use super::tiny;
 
-/// Three items, one of them without a known best response, a line that is none, an id once more and a best beyond the responses.
+/// Three items, one without a known best response, an invalid line, a repeated id, and a best index beyond the
+/// responses.
 const ITEMS: &str = r#"{"id": "capital", "query": "What is the capital of Australia?", "responses": ["Canberra.", "Sydney."], "best": 0}
 {"id": "sum", "query": "What is 2 + 2?", "responses": ["5", "4"], "labels": [0, 1], "category": "maths"}
 {"id": "open", "query": "Tell me a story.", "responses": ["Once.", "Twice."]}
@@ -66,7 +67,7 @@ fn an_evaluation_reports_every_method_and_k_and_goes_on_without_drawing_again() 
         assert!(fs::metadata(format!("{out}/{name}")).unwrap().len() > 0, "{name}");
     }
 
-    // A kill in the middle of a line loses that line's item alone.
+    // A kill in the middle of a line loses only that line's item.
     let verdicts = format!("{out}/verdicts.jsonl");
     let whole = fs::read(&verdicts).unwrap();
     fs::write(&verdicts, &whole[..whole.len() - 10]).unwrap();
@@ -101,12 +102,12 @@ fn an_evaluation_reports_every_method_and_k_and_goes_on_without_drawing_again() 
     assert!(other.stderr.contains("other items"), "{}", other.stderr);
 }
 
-/// An evaluation of `n` items that is killed again and again, and goes on.
+/// An evaluation of `n` items that is killed and resumed repeatedly.
 struct Killed<'a> {
     folder: &'a Path,
     n: usize,
     settings: &'a [&'a str],
-    /// How one ends that nobody kills.
+    /// The exit code of an evaluation that is not killed.
     code: i32,
 }
 
@@ -133,15 +134,16 @@ impl Killed<'_> {
         command
     }
 
-    /// Whole lines of a file.
+    /// Complete lines of a file.
     fn lines(&self, out: &str, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.folder.join(out).join(name)).unwrap_or_default();
         let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         whole.map(str::to_owned).collect()
     }
 
-    /// Kills it each time that the named file has so many lines. What ends an evaluation takes no verdict that was written, and none
-    /// is drawn a second time: lines keep their bytes, those of `run` included, which are never the same twice.
+    /// Kills it each time that the named file has a given number of lines. The kill must lose no verdict that was
+    /// written, and none is drawn a second time: lines keep their bytes, including those of `run`, which are never the
+    /// same twice.
     fn loses_nothing_and_judges_nothing_twice(&self, kills: &[(&str, usize)]) {
         self.write_items();
         assert_eq!(self.command("whole").status().unwrap().code(), Some(self.code));
@@ -182,7 +184,7 @@ fn an_evaluation_that_is_killed_loses_nothing_and_judges_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny::model(folder.path(), "llama");
     let settings = ["--k", "2", "--max-critique-tokens", "2", "--model", &model];
-    // A judge of random weights gives legal scores too little, so there are no rewards.
+    // A judge with random weights gives the legal scores too little probability, so there are no rewards.
     let killed = Killed { folder: folder.path(), n: 60, settings: &settings, code: 3 };
     let kills = [("verdicts.jsonl", 7), ("verdicts.jsonl", 25), ("greedy.jsonl", 11)];
     killed.loses_nothing_and_judges_nothing_twice(&kills);

@@ -1,4 +1,4 @@
-//! Parts die; verdicts stay the same.
+//! Parts of the cluster die; verdicts stay the same.
 
 use serde_json::Value;
 
@@ -26,8 +26,8 @@ fn a_worker_killed_in_flight_does_not_change_a_byte_of_the_verdict() {
     assert_eq!(undisturbed["run"]["workers"], serde_json::json!(workers));
     coordinator.wait_for("request answered");
 
-    // The victim is whoever starts samples next, killed before it can have finished one. Before it has started, it
-    // would have refused them, which is no loss.
+    // The victim is the worker that starts samples next, killed before it can have finished one. Before it has
+    // started, it would refuse them, which loses nothing.
     let item = sandbox.item();
     let disturbed = std::thread::scope(|scope| {
         let scored = scope.spawn(|| score(&item, &["--endpoint", &endpoint]));
@@ -119,7 +119,7 @@ fn etcd_away_at_the_start_is_waited_for() {
     let mut worker = sandbox.start_worker("w1");
     let mut coordinator = sandbox.start_coordinator();
     for process in [&mut coordinator, &mut worker] {
-        // In either order.
+        // They may come in either order.
         for message in ["listening", "etcd not reached"] {
             let says = |event: &Value| text(event, "message").starts_with(message);
             if !process.events().iter().any(says) {

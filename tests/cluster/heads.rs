@@ -1,4 +1,4 @@
-//! `jury train meta`: from items to a head, on the judge's own states or on a model of its own, and to what it ranks.
+//! `jury train meta`: from items to a head, on the judge's own states or on a separate model, and to what it ranks.
 
 #![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
 
@@ -25,7 +25,7 @@ const QUERIES: [&str; 12] = [
     "What does a baker sell?",
 ];
 
-/// Every query twice, with either response as the best: what one item's samples get right, the other's get wrong.
+/// Every query twice, with either response as the best: a sample that is right for one item is wrong for the other.
 fn items(path: &Path) {
     let both = |(at, query): (usize, &&str)| {
         let item = |best: usize| {
@@ -66,7 +66,7 @@ fn a_head_on_a_model_of_its_own_is_trained_resumed_and_ranks_what_was_drawn() {
     let states = fs::read_to_string(read()).unwrap();
     assert_eq!(states.lines().count(), 2 * QUERIES.len());
 
-    // What was killed while it wrote its last line reads that item once more, and nothing else.
+    // After a kill in the middle of the last line, only that item is read again.
     fs::write(read(), &states[..states.len() - 100]).unwrap();
     trained(&second, &["--name", "apart", "--replay"]);
     assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
@@ -78,7 +78,7 @@ fn a_head_on_a_model_of_its_own_is_trained_resumed_and_ranks_what_was_drawn() {
     );
     assert_eq!(resumed.lines().count(), states.lines().count());
 
-    // The same samples once more, as another stage's: twice as many rows, and nothing is drawn.
+    // The same samples again, as if from another stage: twice as many rows, and nothing is drawn.
     let other = path("other");
     fs::create_dir(&other).unwrap();
     let verdicts = fs::read_to_string(Path::new(&samples).join("verdicts.jsonl")).unwrap();
@@ -90,7 +90,7 @@ fn a_head_on_a_model_of_its_own_is_trained_resumed_and_ranks_what_was_drawn() {
     let both = trained(&third, &[&["--name", "apart"][..], &more].concat());
     assert_eq!(n_rows(&both), 2 * n_rows(&said), "{both}");
 
-    // Of another file, whose items have the same ids or others: what was judged there is not what this file says is right.
+    // Verdicts from another file, whose items have the same ids or others: this file's labels do not apply to them.
     let elsewhere: String = verdicts
         .lines()
         .map(|line| {
@@ -189,7 +189,7 @@ fn a_head_on_the_judges_own_states_is_the_same_from_a_fleet_and_ranks_what_was_d
         assert_eq!(one.sample.meta_score.is_some(), one.sample.scores().is_some());
         assert_eq!(one.drawn_by.meta_digest.as_ref(), Some(&digest));
     }
-    // What the fleet drew is ranked here, and nothing is drawn anew.
+    // The samples drawn by the fleet are ranked here, and nothing is drawn again.
     let fleet = ranked(&fleets_samples, ["--endpoint", &endpoint], &[]);
     assert_eq!(fleet["curve"], embedded["curve"]);
     assert_eq!(up.terminate(), Some(0));

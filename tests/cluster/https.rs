@@ -1,4 +1,4 @@
-//! One connection of HTTP/1.1 over TLS, byte by byte: when what is sent is the test's to say.
+//! One HTTP/1.1 connection over TLS, byte by byte: the test decides when bytes are sent.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -13,12 +13,12 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::authority::Signed;
 
-/// A connection whose handshake is done.
+/// A connection that has completed its handshake.
 pub struct Https {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
 }
 
-/// A status and what came with it.
+/// The status and the body of a response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -28,8 +28,8 @@ pub struct Answer {
 // === impl Https ===
 
 impl Https {
-    /// Connects to a server whose certificate is of the authority `ca`, showing `shown`. With TLS 1.3 a server refuses
-    /// a client's certificate only after that: the first read tells.
+    /// Connects to a server whose certificate is signed by the CA `ca`, presenting `shown`. With TLS 1.3, a server
+    /// rejects a client's certificate only after that: the first read reports it.
     pub fn connect(address: &str, ca: &Path, shown: Option<&Signed>) -> io::Result<Self> {
         let address: SocketAddr = address.parse().expect("an address");
         let mut roots = RootCertStore::empty();
@@ -54,7 +54,7 @@ impl Https {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
-    /// One whole exchange; the connection stays open.
+    /// One complete exchange; the connection stays open.
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: jury\r\n\r\n"))?;
         self.answer()
@@ -66,7 +66,7 @@ impl Https {
         stream.flush()
     }
 
-    /// Reads an answer whose length is told.
+    /// Reads a response with a known length.
     pub fn answer(&mut self) -> io::Result<Answer> {
         let first = self.line()?;
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());

@@ -1,4 +1,4 @@
-//! Workers found through an API server: a fake one, with real processes behind its slices.
+//! Workers found through an API server: a fake one, whose endpoint slices refer to real processes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! SIGTERM while clients are connected and have not asked for anything.
+//! SIGTERM while clients are connected and have not sent a request.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::process::{Process, model_path, text};
 
 const LOOPBACK: &str = "127.0.0.1:0";
-/// Longer than any of these tests may take: who waits for it is noticed by its words in the log.
+/// Longer than any of these tests may take; a process that waits for it shows in its log.
 const GRACE: &str = "100s";
 
-/// Whatever a client may have sent that is no whole request, on every port that speaks HTTP, and on gRPC's.
+/// Clients that have sent nothing, or an incomplete request, on every HTTP port and on the gRPC port.
 fn silent_clients(process: &mut Process) -> Vec<TcpStream> {
     let half_a_head = "GET /v1/sta";
     let half_a_body = "POST /v1/score HTTP/1.1\r\nHost: jury\r\nContent-Type: application/json\r\n\
@@ -24,7 +24,7 @@ fn silent_clients(process: &mut Process) -> Vec<TcpStream> {
         ("console listening", &["", half_a_head, half_a_body]),
         ("HTTP listening", &["", half_a_head, half_a_body]),
     ] {
-        // They are told in no order.
+        // They come in any order.
         let is_it = |event: &Value| text(event, "message") == listening;
         let told = process.events().into_iter().find(is_it);
         let told = told.unwrap_or_else(|| process.wait_until(listening, is_it));
@@ -35,14 +35,14 @@ fn silent_clients(process: &mut Process) -> Vec<TcpStream> {
             clients.push(client);
         }
         if listening != "listening" {
-            // Connections are accepted in order: once this one is answered, those before are there.
+            // Connections are accepted in order: once this one is answered, the earlier ones have been accepted.
             clients.push(answered(address));
         }
     }
     clients
 }
 
-/// A client that has its answer, and stays.
+/// A client that has its response and stays connected.
 fn answered(address: &str) -> TcpStream {
     let mut client = TcpStream::connect(address).expect("it listens");
     client.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").expect("it reads");

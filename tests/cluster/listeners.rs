@@ -1,5 +1,5 @@
-//! TLS at the listeners that browsers, scrapers and trainers without gRPC call, of the real program: nothing but TLS is
-//! spoken there, strangers stay outside, and certificates are replaced under calls that go on.
+//! TLS at the listeners that browsers, scrapers and trainers without gRPC use, in the real program: they accept only
+//! TLS, reject strangers, and replace certificates during running calls.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use super::tiny;
 
 const HERE: [&str; 1] = ["127.0.0.1"];
 
-/// `jury up` with every listener that there is, and the files that it reads its certificates from.
+/// `jury up` with every available listener, and its certificate files.
 struct Up {
     process: Process,
     door: String,
@@ -25,7 +25,7 @@ struct Up {
     _model: TempDir,
 }
 
-/// A certificate, its key, and the authority of those who are let in.
+/// A certificate, its key, and the CA of accepted clients.
 struct Files {
     in_use: Signed,
     client_ca: PathBuf,
@@ -67,7 +67,7 @@ impl Files {
         Self { in_use, client_ca: file("ca.crt") }
     }
 
-    /// Puts those of `authority` in their places, one after another.
+    /// Replaces them by those of `authority`, one after another.
     fn put(&self, authority: &Authority) {
         let signed = authority.sign("server", &HERE);
         for (from, to) in [
@@ -125,7 +125,7 @@ fn certificates_and_authorities_are_replaced_under_calls_that_go_on() {
     let old = before.sign("old", &["trainer"]);
     let new = after.sign("new", &["trainer"]);
 
-    // Half a request at the door, and a browser's connection to the console.
+    // Half a request to the HTTP server, and a browser's connection to the console.
     let mut asking = Https::connect(&up.door, &before.ca, Some(&old)).unwrap();
     let body =
         json!({"item": {"id": "capital", "query": "Which?", "responses": ["This.", "That."]},
@@ -138,7 +138,7 @@ fn certificates_and_authorities_are_replaced_under_calls_that_go_on() {
     assert_eq!(watching.get("/").unwrap().status, 200);
 
     up.files.put(&after);
-    // More than once, where the program looks between one file and the next.
+    // Repeatedly, since the program may check between one file and the next.
     let mut answer = None;
     while answer.is_none() {
         up.process.wait_for("certificates reloaded");
@@ -165,7 +165,7 @@ fn certificates_and_authorities_are_replaced_under_calls_that_go_on() {
     assert_eq!(up.process.terminate(), Some(0));
 }
 
-/// What a caller without TLS is told.
+/// The response to a caller without TLS.
 fn without_tls(address: &str) -> String {
     let mut connection = TcpStream::connect(address).expect("it listens");
     write!(connection, "GET / HTTP/1.1\r\nHost: jury\r\nConnection: close\r\n\r\n")

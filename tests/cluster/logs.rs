@@ -1,4 +1,4 @@
-//! Logs that nobody takes.
+//! Logs that nobody reads.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
@@ -6,10 +6,10 @@ use std::process::{Child, Stdio};
 use super::etcd::free_port;
 use super::process::{jury, jury_command, model_path, terminate};
 
-/// Bytes that a pipe holds before whoever writes into it waits: less than on any system that we know.
+/// A pipe holds at least this many bytes before its writer must wait: less than on any known system.
 const PIPE_FULL: usize = 4096;
 
-/// A process whose stderr nobody reads; killed when dropped.
+/// A process whose stderr is not read; killed when dropped.
 struct Mute(Child);
 
 impl Drop for Mute {
@@ -35,7 +35,7 @@ fn a_stderr_that_nobody_reads_holds_up_neither_calls_nor_the_end() {
     let is_answered = || jury(&["status", "--endpoint", &address]).code == Some(0);
     assert!((0..1000).any(|_| is_answered()), "the coordinator never served");
 
-    // Each call logs some KiB at this level: together many times what a pipe holds.
+    // At this level each call logs some KiB: together, many times what a pipe holds.
     assert!((0..100).all(|_| is_answered()), "a call was not answered");
     assert_eq!(terminate(&mut coordinator.0), Some(0));
 

@@ -1,7 +1,7 @@
-//! Real processes, a real etcd, a real model: what a verdict is worth when parts of the cluster die.
+//! Real processes, a real etcd and a real model: what verdicts are worth when parts of the cluster die.
 //!
-//! Every test has a sandbox of its own: an etcd on free ports, workers, a coordinator, all ended
-//! with it. Nothing here sleeps: a test waits for a line of a process's event log.
+//! Every test has its own sandbox: an etcd on free ports, workers and a coordinator, all of which end with it. Nothing
+//! here sleeps: a test waits for a line of a process's event log.
 
 #[path = "../../fabric/tests/grpc/authority.rs"]
 mod authority;

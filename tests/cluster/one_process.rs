@@ -30,7 +30,7 @@ fn jury_up_gives_the_same_verdict_as_an_embedded_score() {
     assert_eq!(up.terminate(), Some(0));
 }
 
-/// As in README: `jury up &`, and the next line asks.
+/// As in README: `jury up &`, and the next line sends a request.
 #[test]
 fn a_call_that_comes_while_the_model_loads_is_answered() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,7 +53,7 @@ fn what_stops_with_its_stdin_ends_where_nobody_holds_it() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
-/// The same request through the door.
+/// The same request over HTTP.
 fn over_http(address: &str) -> Value {
     let item: Value = serde_json::from_str(ITEM).expect("the item is JSON");
     let settings = json!({"k": 8, "max_critique_tokens": 96});

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// A test that waits this long for an event has failed; generous, since machines are slow.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What tests wait for: what happens, and when a worker has started a call's samples.
+/// Log events that tests wait for, including when a worker has started a call's samples.
 const LOG: &str = "info,jury_coordinator::dispatch=debug";
 
 /// A running process; killed when dropped.
@@ -22,14 +22,14 @@ pub struct Process {
     seen: Vec<String>,
 }
 
-/// What a process printed and how it ended.
+/// The output and exit code of a process.
 pub struct Ended {
     pub stdout: String,
     pub stderr: String,
     pub code: Option<i32>,
 }
 
-/// Runs the `jury` binary to its end.
+/// Runs the `jury` binary until it exits.
 pub fn jury(arguments: &[&str]) -> Ended {
     let output = jury_command().args(arguments).output().expect("the jury binary runs");
     Ended {
@@ -39,7 +39,7 @@ pub fn jury(arguments: &[&str]) -> Ended {
     }
 }
 
-/// The `jury` binary, which says the same wherever it runs.
+/// The `jury` binary, with the same output wherever it runs.
 pub fn jury_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jury"));
     command.env("RUST_BACKTRACE", "0").env("NO_COLOR", "1");
@@ -47,7 +47,7 @@ pub fn jury_command() -> Command {
 }
 
 impl Process {
-    /// Starts a long-running part of Jury with JSON logs on stderr.
+    /// Starts a long-running command of Jury with JSON logs on stderr.
     pub fn jury(name: &str, arguments: &[&str]) -> Self {
         let mut command = jury_command();
         command.args(arguments).args(["--log-format", "json", "--log", LOG]);
@@ -95,25 +95,25 @@ impl Process {
         }
     }
 
-    /// Every event so far, those not waited for included.
+    /// Every event so far, including those that were not waited for.
     pub fn events(&mut self) -> Vec<Value> {
         self.seen.extend(self.lines.try_iter());
         self.seen.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Every event that is still to come before the process ends.
+    /// Every event that comes before the process ends.
     pub fn rest(&mut self) -> Vec<Value> {
         self.seen.extend(self.lines.iter());
         self.seen.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// SIGKILL, and waits for the end.
+    /// Sends SIGKILL, and waits for the process to end.
     pub fn kill(&mut self) {
         self.child.kill().expect("the process is ours");
         self.child.wait().expect("the process is ours");
     }
 
-    /// SIGTERM; returns the exit code.
+    /// Sends SIGTERM; returns the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         terminate(&mut self.child)
     }
@@ -131,7 +131,7 @@ impl Drop for Process {
     }
 }
 
-/// SIGTERM; returns the exit code.
+/// Sends SIGTERM; returns the exit code.
 pub fn terminate(child: &mut Child) -> Option<i32> {
     let pid = child.id().to_string();
     let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
@@ -139,12 +139,12 @@ pub fn terminate(child: &mut Child) -> Option<i32> {
     child.wait().expect("the process is ours").code()
 }
 
-/// A text field of an event, empty when it is not there.
+/// A text field of an event; empty if it is missing.
 pub fn text<'a>(event: &'a Value, field: &str) -> &'a str {
     event.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The test model's file, put there by `make test`.
+/// Path of the test model, which `make test` downloads.
 pub fn model_path() -> String {
     let cache = std::env::var("XDG_CACHE_HOME")
         .unwrap_or_else(|_| format!("{}/.cache", std::env::var("HOME").expect("HOME is set")));

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::process::{Process, jury, model_path, text};
 use super::sandbox::{ITEM, Sandbox, score, stable_bytes};
 
-/// Numbers of a state of the test model.
+/// Width of a hidden state of the test model.
 const WIDTH: usize = 576;
 
-/// Writes a head that was not trained: it weighs every number of a state in its own way.
+/// Writes an untrained head, with a different weight for every number of a state.
 fn write_head(path: &Path, model_digest: &str, place: StatePlace) {
     let card = HeadCard {
         name: "untrained".to_owned(),
@@ -62,7 +62,7 @@ fn a_head_ranks_the_samples_of_its_model_embedded_as_served_and_refuses_another(
     best.sort_unstable();
     assert_eq!(embedded["voters"], serde_json::json!(best));
     assert!(ranked.windows(2).any(|pair| pair[0].1 > pair[1].1), "it tells samples apart");
-    // Being ranked changes no sample.
+    // Ranking changes no sample.
     for field in ["critique", "scores", "score_distribution"] {
         assert_eq!(of_samples(&plain, field), of_samples(&embedded, field));
     }

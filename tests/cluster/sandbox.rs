@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::etcd::Etcd;
 use super::process::{Process, jury, model_path, text};
 
-/// What every test scores: small enough for a slow machine, long enough to be killed halfway.
+/// The item that every test scores: small enough for a slow machine, long enough to be killed halfway.
 pub const ITEM: &str = r#"{"id": "capital", "query": "What is the capital of Australia?",
   "responses": ["Canberra is the capital of Australia.", "Sydney is the capital."]}"#;
 /// Settings of every score in this suite, so that verdicts can be compared.
@@ -68,7 +68,7 @@ impl Sandbox {
         Process::jury("coordinator", &arguments)
     }
 
-    /// Path of a file with [`ITEM`].
+    /// Path of a file that contains [`ITEM`].
     pub fn item(&self) -> String {
         let path = self.folder.path().join("item.json");
         std::fs::write(&path, ITEM).expect("the folder is ours");
@@ -84,7 +84,7 @@ impl Sandbox {
 /// Waits until a coordinator listens and knows `n_workers` ready workers; returns its endpoint.
 pub fn ready(coordinator: &mut Process, n_workers: usize) -> String {
     let listening = coordinator.wait_for("listening");
-    // Workers may have been ready before.
+    // Workers may have become ready earlier.
     let is_ready = |event: &&Value| text(event, "message") == "worker is ready";
     let n_ready = coordinator.events().iter().filter(is_ready).count();
     for _ in n_ready..n_workers {
@@ -103,7 +103,7 @@ pub fn score(item: &str, more: &[&str]) -> Value {
     serde_json::from_str(&ended.stdout).expect("--json prints one JSON object")
 }
 
-/// Everything of a verdict that must be byte-stable, as the bytes that a caller sees.
+/// Everything in a verdict that must be byte-stable, as the bytes that a caller sees.
 pub fn stable_bytes(verdict: &Value) -> String {
     let mut verdict = verdict.clone();
     verdict.as_object_mut().expect("a verdict is an object").remove("run");

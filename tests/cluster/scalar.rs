@@ -1,4 +1,4 @@
-//! Scalar reward models in an evaluation: as baselines, and as Meta RMs that rank what was drawn.
+//! Scalar reward models in an evaluation: as baselines, and as Meta RMs that rank existing samples.
 
 #![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
 
@@ -13,7 +13,7 @@ use super::tiny;
 const ANSWERS: [[&str; 2]; 4] =
     [["the inn", "a tin hat"], ["hat", "the tin in the inn"], ["a", "in"], ["tin tin", "the hat"]];
 
-/// Items whose best response is what `best` says of each.
+/// Items whose best response is given by `best`.
 fn items(path: &Path, best: impl Fn(usize) -> usize) {
     let line = |(at, responses): (usize, &[&str; 2])| {
         let query = format!("What is in the inn {at}?");
@@ -49,7 +49,7 @@ fn a_baseline_earns_all_where_its_scores_are_the_truth_and_nothing_where_they_ar
         let settings = ["--k", "1", "--max-critique-tokens", "2", "--methods", "vote"];
         let command = ["eval", &path, "--model", &judge, "--baseline", &baseline];
         let ended = jury(&[&command[..], &settings, &["--json", "-"]].concat());
-        // The judge has random weights and gives no rewards; the baseline is another's business.
+        // The judge has random weights and gives no rewards, which does not affect the baseline.
         assert_eq!(ended.code, Some(3), "{}", ended.stderr);
         serde_json::from_str::<Value>(&ended.stdout).unwrap()
     };
@@ -82,7 +82,7 @@ fn a_baseline_earns_all_where_its_scores_are_the_truth_and_nothing_where_they_ar
     );
 }
 
-/// What ranks afterwards reads what a coordinator gives a Meta RM.
+/// Ranking afterwards reads the same input as a coordinator gives to a Meta RM.
 #[test]
 fn a_model_ranks_stored_samples_as_it_ranks_those_of_a_request() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! A cluster in which everybody shows a certificate to everybody.
+//! A cluster with mutual TLS everywhere.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("a temporary path is UTF-8")
 }
 
-/// The options of one who shows `signed` and lets in, or trusts, whoever `ca` signed.
+/// The options of a process that presents `signed`, and trusts or accepts certificates signed by `ca`.
 fn options<'a>(signed: &'a Signed, ca: &'a Path, role: &'a str) -> [&'a str; 6] {
     let (certificate, key) = (path(&signed.certificate), path(&signed.key));
     ["--tls-cert", certificate, "--tls-key", key, role, path(ca)]

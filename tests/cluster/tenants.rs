@@ -1,4 +1,4 @@
-//! Tenants at real processes: tokens as `jury tenants new-token` makes them, over TLS, from a file that changes.
+//! Tenants with real processes: tokens made by `jury tenants new-token`, over TLS, from a file that changes.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::authority::Authority;
 use super::process::{Process, jury, text};
 use super::tiny;
 
-/// Exit code of one who may not.
+/// Exit code for a caller without permission.
 const NO_PERMISSION: i32 = 77;
 
 /// A token and its digest.
@@ -19,7 +19,7 @@ fn new_token() -> [String; 2] {
     [of("token"), of("digest")]
 }
 
-/// Puts a file of one tenant in place of the one at `path`.
+/// Replaces the file at `path` by one with a single tenant.
 fn write(path: &Path, digest: &str) {
     let new = path.with_extension("new");
     let tenant = format!("[[tenant]]\nname = \"search\"\ntoken_digests = [\"{digest}\"]\n");

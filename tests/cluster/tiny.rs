@@ -1,11 +1,11 @@
-//! Tiny models whose scores mean nothing, with a context that a judge's prompt fits.
+//! Tiny models with meaningless scores, and a context that is long enough for a judge's prompt.
 
 #![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
 
 use std::fs;
 use std::path::Path;
 
-/// A copy of an engine's fixture in `folder`; its path.
+/// Copies a fixture of the engine into `folder`, and returns its path.
 pub fn model(folder: &Path, fixture: &str) -> String {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/tests/fixtures").join(fixture);
     let to = folder.join(fixture);

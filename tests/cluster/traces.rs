@@ -1,4 +1,5 @@
-//! Spans of real processes, received by a stub of ours that speaks OTLP/gRPC; `scripts/deploy-test traces` sends them to a receiver of others.
+//! Spans of real processes, received by our own OTLP/gRPC stub; `scripts/deploy-test traces` sends them to a
+//! third-party receiver.
 
 mod collector;
 
@@ -37,7 +38,7 @@ impl Pair {
         Self { worker, coordinator, endpoint }
     }
 
-    /// The exit codes of `jury score`, the coordinator and the worker, one after the other.
+    /// Exit codes of `jury score`, the coordinator and the worker, in this order.
     fn score_and_stop(&mut self, more: &[&str]) -> [Option<i32>; 3] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let item = folder.path().join("item.json");
@@ -51,7 +52,7 @@ impl Pair {
     }
 }
 
-/// The one span of `service` with this name and kind.
+/// The only span of `service` with this name and kind.
 fn only<'a>(spans: &'a [Received], service: &str, name: &str, kind: SpanKind) -> &'a Received {
     let found: Vec<_> = spans
         .iter()

@@ -1,4 +1,5 @@
-//! `jury train`: what a user may get wrong before hours of drawing, and all weights from items to a model that judges.
+//! `jury train`: user errors that are found before hours of drawing, and full weights from items to a model that
+//! judges.
 
 #![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
 
@@ -12,7 +13,7 @@ use super::process::{Ended, Process, jury, jury_command, model_path, text};
 use super::sandbox::ITEM;
 use super::tiny;
 
-/// Items whose best response is the first and the second in turn, one a line.
+/// Items whose best response alternates between the first and the second, one per line.
 fn items(path: &Path, n: usize) -> String {
     let line = |at: usize| {
         let right = format!("{at} and 1 are {}.", at + 1);
@@ -46,7 +47,7 @@ fn all_weights_are_tuned_to_a_model_that_judges_and_a_full_disk_loses_nothing() 
     let (items, out) = (items(&folder.path().join("items.jsonl"), 6), path("rft"));
     let (judge, base) = (model_path(), tiny::model(folder.path(), "llama"));
     let template = short_template();
-    // The model that draws can keep the form, the tiny one that is tuned cannot.
+    // The drawing model can follow the form; the tiny model that is tuned cannot.
     let command = [
         &["train", "rft", "--items", &items, "--model", &judge, "--base", &base, "--out", &out][..],
         &["--template", &template, "--max-critique-tokens", "8", "--keep-cut", "--quiet"],
@@ -54,7 +55,7 @@ fn all_weights_are_tuned_to_a_model_that_judges_and_a_full_disk_loses_nothing() 
     ]
     .concat();
     let run = |more: &[&str]| -> Ended { jury(&[&command[..], more].concat()) };
-    // Everything written to /dev/full meets a full disk.
+    // Writing to /dev/full fails as on a full disk.
     let checkpoint = folder.path().join("rft/checkpoint.safetensors");
     let stuff = || {
         let partial = checkpoint.with_file_name("checkpoint.safetensors.partial");
@@ -71,7 +72,7 @@ fn all_weights_are_tuned_to_a_model_that_judges_and_a_full_disk_loses_nothing() 
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let model = path("rft/model");
     assert!(ended.stdout.contains(&format!("{model} is the model")), "{}", ended.stdout);
-    // Later steps that do not fit leave the checkpoint, and a run that is complete needs no other.
+    // If later steps do not fit on the disk, the checkpoint stays; a complete run needs no other one.
     let before = fs::read(&checkpoint).unwrap();
     stuff();
     let again = run(&["--sft-only"]);
@@ -87,17 +88,17 @@ fn all_weights_are_tuned_to_a_model_that_judges_and_a_full_disk_loses_nothing() 
     let digest = |model: &str| {
         let settings = ["-k", "1", "--max-critique-tokens", "2", "--json"];
         let ended = jury(&[&["score", &item, "--model", model][..], &settings].concat());
-        // A model of random weights judges without rewards: it gives legal scores too little.
+        // A model with random weights judges without rewards: it gives the legal scores too little probability.
         assert_eq!(ended.code, Some(3), "{}", ended.stderr);
         let verdict: Value = serde_json::from_str(&ended.stdout).unwrap();
         verdict["provenance"]["model_digest"].as_str().unwrap().to_owned()
     };
     assert_ne!(digest(&model), digest(&base));
 
-    // RL cannot start from it as from an adapter, and says how it can.
+    // RL cannot start from it as from an adapter; the error says how it can.
     let rl = ["train", "rl", "--items", &items, "--model", &base, "--out", &path("rl")];
     refuses(&[&rl[..], &["--init", &out]].concat(), 64, &["--init", "no adapter", &model]);
-    // An adapter of other settings is another run.
+    // An adapter with other settings is another run.
     let lora: Vec<&str> =
         command.iter().copied().filter(|argument| *argument != "--full-weights").collect();
     let other = [&lora[..], &["--sft-only"]].concat();
@@ -143,7 +144,7 @@ fn a_model_without_a_chat_template_is_refused_before_anything_is_drawn() {
         refuses(&command, 65, &[&model, "no chat template", "chat_template.jinja"]);
     }
     assert!(!out.exists());
-    // The way out that it tells is one.
+    // The remedy in the error message works.
     fs::write(Path::new(&model).join("chat_template.jinja"), template.as_str().unwrap()).unwrap();
     let out = out.to_str().unwrap();
     let nothing = ["--sft-only", "--quiet"];
@@ -169,7 +170,7 @@ fn items_whose_labels_name_no_best_are_counted_and_named() {
         let command = ["train", stage, "--items", &items, "--model", &model, "--out", &path(stage)];
         refuses(&command, 65, &[told, "nothing to train on"]);
     }
-    // The file has the names that are not told.
+    // The file has the names that the message leaves out.
     let many: Vec<String> = (0..9).map(|at| line(&format!("many-{at}"), [1.0, 1.0])).collect();
     fs::write(&items, [many.join("\n"), "no JSON".to_owned()].join("\n")).unwrap();
     for stage in ["rft", "rl"] {
@@ -180,7 +181,7 @@ fn items_whose_labels_name_no_best_are_counted_and_named() {
         assert!(left_out.contains("many-8") && left_out.contains("line 10"), "{left_out}");
         assert_eq!(left_out.lines().count(), 10);
     }
-    // The others are taken all the same.
+    // The other items are used all the same.
     fs::write(&items, lines(&line("told", [0.0, 1.0]))).unwrap();
     let out = path("trl");
     let command = ["train", "export", "--to", "trl", "--items", &items];
@@ -194,7 +195,8 @@ fn items_whose_labels_name_no_best_are_counted_and_named() {
     assert_eq!(left_out.lines().count(), 2);
 }
 
-/// A run that `kill -9` ends in the middle and the same command takes up ends in the bytes of one that nothing ended.
+/// A run that is killed by `kill -9` in the middle and resumed by the same command ends with the same bytes as an
+/// uninterrupted run.
 #[test]
 fn rl_goes_on_after_a_kill_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
@@ -236,7 +238,7 @@ fn rl_goes_on_after_a_kill_to_the_same_bytes() {
     assert_eq!(report["history"].as_array().unwrap().len(), 40);
 }
 
-/// What a cluster drew with its own template is learned under that one or not at all.
+/// Samples that a cluster drew with its own template are learned under that template or not at all.
 #[test]
 fn samples_of_a_cluster_are_learned_under_the_prompts_that_they_saw() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Files of models that are unusual: what is guessed is told, what cannot run is refused before it is asked to.
+//! Unusual model files: guesses are reported, and what cannot run is rejected before it is used.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::process::{Process, jury, model_path};
 use super::sandbox::ITEM;
 use super::tiny;
 
-/// Writes the test model to `path` with `old` as `new`, which is as long, in its metadata.
+/// Writes the test model to `path`, with `old` in its metadata replaced by `new`, which must have the same length.
 fn write_changed(path: &Path, old: &str, new: &str) {
     assert_eq!(old.len(), new.len());
     let mut bytes = std::fs::read(model_path()).expect("the test model can be read");
@@ -41,7 +41,7 @@ fn a_guessed_pre_tokenizer_is_told_by_inspect_and_in_the_log() {
     assert_eq!(told["pre_tokenizer"], json["info"]["pre_tokenizer"]);
 }
 
-/// As the templates of R1 and QwQ do it.
+/// As in the templates of R1 and QwQ.
 #[test]
 fn a_thought_that_the_chat_template_opens_is_closed_before_the_scores_are_read() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -68,7 +68,7 @@ fn samples_of_the_engine_and_of_upstreams_never_share_a_vote() {
     }
 }
 
-/// A verdict of the item, whatever became of it.
+/// A verdict on the item, whatever its status.
 fn ask(item: &str, endpoint: &str) -> serde_json::Value {
     let mut arguments = vec!["score", item, "--json", "--samples", "--endpoint", endpoint];
     arguments.extend(SETTINGS);
@@ -94,7 +94,8 @@ fn a_worker_killed_in_the_middle_is_replaced_by_its_class_alone() {
     let (mut coordinator, endpoint) = sandbox.coordinator(3);
     let item = sandbox.item();
 
-    // The only one of its class, and the others could draw: its request ends with what it had drawn itself.
+    // The only worker of its class, although others could draw: its request ends with the samples that it had drawn
+    // itself.
     let alone = std::thread::scope(|scope| {
         let asked = scope.spawn(|| ask(&item, &endpoint));
         let started = coordinator.wait_for("samples started");
@@ -108,7 +109,7 @@ fn a_worker_killed_in_the_middle_is_replaced_by_its_class_alone() {
     assert!(workers(&alone).iter().all(|id| *id == "engine"), "{alone}");
     assert!(!text(&alone["provenance"], "numerics").starts_with("upstream:"), "{alone}");
 
-    // One of two: the other draws what it lost.
+    // One of two: the other one draws what it lost.
     let replaced = std::thread::scope(|scope| {
         let asked = scope.spawn(|| ask(&item, &endpoint));
         let started = coordinator.wait_for("samples started");

@@ -1,4 +1,4 @@
-//! Batches through the client's stream, against a worker that is slow: an item's budget is for its own samples.
+//! Batches through the client's stream, against a slow worker: an item's budget covers only its own samples.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::cluster::{Cluster, request};
 
-/// Draws one sample after another, whatever it says of its capacity.
+/// Draws one sample at a time, whatever capacity it reports.
 #[derive(Clone)]
 struct SlowBackend {
     scripted: ScriptedBackend,
@@ -57,7 +57,7 @@ impl Backend for SlowBackend {
     }
 }
 
-/// A worker that takes `item_s` for an item of 8 samples that it has for itself.
+/// A worker that takes `item_s` seconds for an item of 8 samples if it has no other work.
 fn slow(item_s: f64) -> SlowBackend {
     let each = Duration::from_secs_f64(item_s / 8.0);
     SlowBackend { scripted: ScriptedBackend::new(), each, turn: Arc::default() }

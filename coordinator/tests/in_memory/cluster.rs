@@ -23,7 +23,7 @@ pub struct Cluster {
     channel: Channel,
     coordinator: Coordinator,
     registry: Registry,
-    /// Ends one worker, by id.
+    /// Stops one worker, by id.
     leave: HashMap<String, CancellationToken>,
     _stop_when_dropped: DropGuard,
 }
@@ -40,12 +40,12 @@ pub fn request(k: u32) -> ScoreRequest {
 }
 
 impl Cluster {
-    /// Starts everything with its defaults; workers leave without grace.
+    /// Starts a cluster with default settings; workers leave without a grace period.
     pub async fn start<B: Backend + Clone>(workers: &[(&str, B)]) -> Self {
         Self::start_with(Config::default(), Duration::ZERO, workers).await
     }
 
-    /// Starts everything with its defaults; workers have heads, and leave without grace.
+    /// Starts a cluster with default settings; workers have heads, and leave without a grace period.
     pub async fn start_with_heads<B: Backend + Clone>(
         workers: &[(&str, B)],
         heads: impl Fn(&str) -> Heads,
@@ -54,7 +54,7 @@ impl Cluster {
         Self::coordinate(Config::default(), running, workers.len()).await
     }
 
-    /// Starts everything, and waits until every worker has told what it serves.
+    /// Starts a cluster, and waits until every worker has reported what it serves.
     pub async fn start_with<B: Backend + Clone>(
         config: Config,
         grace: Duration,
@@ -63,7 +63,7 @@ impl Cluster {
         Self::coordinate(config, Workers::start(grace, workers), workers.len()).await
     }
 
-    /// Starts everything, and hides the workers from the directory until what is returned is called.
+    /// Starts a cluster, and hides the workers from the directory until the returned function is called.
     pub async fn start_before_workers<B: Backend + Clone>(
         config: Config,
         workers: &[(&str, B)],
@@ -77,7 +77,7 @@ impl Cluster {
         (Self::coordinate(config, running, 0).await, arrive)
     }
 
-    /// Starts a coordinator over workers, and waits until so many of them have told what they serve.
+    /// Starts a coordinator over workers, and waits until `n_workers` of them have reported what they serve.
     pub async fn coordinate(config: Config, workers: Workers, n_workers: usize) -> Self {
         let Workers { directory, connector, leave, stop, stop_when_dropped, .. } = workers;
         let mut registry = Registry::default();
@@ -103,12 +103,12 @@ impl Cluster {
         Self { channel, coordinator, registry, leave, _stop_when_dropped: stop_when_dropped }
     }
 
-    /// The way to the coordinator.
+    /// A channel to the coordinator.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// A worker's state and why it is not ready, by the coordinator's own word.
+    /// The coordinator's view of a worker: its state, and why it is not ready.
     pub fn state(&self, worker_id: &str) -> (WorkerState, String) {
         let workers = self.coordinator.status().workers;
         let worker = workers.into_iter().find(|worker| worker.worker_id == worker_id);
@@ -117,7 +117,7 @@ impl Cluster {
         })
     }
 
-    /// Whether the coordinator gives a worker samples, by its own word.
+    /// Whether the coordinator considers a worker ready.
     pub fn is_ready(&self, worker_id: &str) -> bool {
         let workers = self.coordinator.status().workers;
         workers
@@ -125,24 +125,24 @@ impl Cluster {
             .any(|worker| worker.worker_id == worker_id && worker.state() == WorkerState::Ready)
     }
 
-    /// Takes nothing new from now on.
+    /// Stops accepting requests.
     pub fn close(&self) {
         self.coordinator.close();
     }
 
-    /// Samples that a worker draws or has waiting, as the coordinator believes.
+    /// Samples that a worker is drawing or has waiting, according to the coordinator.
     pub fn n_running(&self, worker_id: &str) -> u32 {
         let workers = self.coordinator.status().workers;
         let worker = workers.iter().find(|worker| worker.worker_id == worker_id);
         worker.map_or(0, |worker| worker.running + worker.queued)
     }
 
-    /// Ends a worker, and the directory does not notice.
+    /// Stops a worker without the directory noticing.
     pub fn leaves_unnoticed(&self, worker_id: &str) {
         self.leave[worker_id].cancel();
     }
 
-    /// The coordinator's metrics, as they are scraped.
+    /// The coordinator's metrics, as scraped.
     pub fn metrics(&self) -> String {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)

@@ -1,4 +1,4 @@
-//! Budgets that are known to be too short are refused before any work is done.
+//! Budgets that are known to be too short are rejected before any work is done.
 
 use std::num::NonZeroU64;
 use std::time::Duration;

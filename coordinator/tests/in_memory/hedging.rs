@@ -1,4 +1,4 @@
-//! Workers that are slow: others draw what lags behind, and the verdict is the same.
+//! Slow workers: others draw the samples that lag behind, and the verdict stays the same.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use jury_worker::backend::scripted::{Act, Ending, ScriptedBackend};
 
 use crate::cluster::{Cluster, request};
 
-/// Has a token of each sample when the others have all, and no more for a long time.
+/// Generates one token of each sample by the time the other worker has finished, and no more for a long time.
 fn slow() -> ScriptedBackend {
     let first_token = Act { progress: vec![1], ..Act::hangs() };
     ScriptedBackend::new().on_sample(move |_, _| first_token.clone())
 }
 
-/// Judges 16 samples with a slow worker and another.
+/// Judges 16 samples with a slow worker and another one.
 async fn judge(hedge_budget: f64, other: ScriptedBackend) -> Verdict {
     let workers = [("slow", slow()), ("other", other)];
     let config = Config { hedge_budget, ..Config::default() };
@@ -79,7 +79,8 @@ async fn one_worker_alone_is_never_hedged() {
 
 #[tokio::test(start_paused = true)]
 async fn a_spare_sample_that_leaves_less_than_half_finished_puts_the_next_look_off() {
-    // The first of two ends without scores after a while; the other, and its spare one, take longer than a look.
+    // The first of two ends without scores after a while; the other one and its spare take longer than the look
+    // interval.
     let backend = ScriptedBackend::new().on_sample(|spec, _| match spec.index {
         0 => Act::after(Duration::from_millis(200), Ending::Unparsed(FailureKind::NoBox)),
         _ => Act::after(Duration::from_secs(5), Ending::BySeed),

@@ -1,4 +1,4 @@
-//! A coordinator over scripted workers, all in one process, by gRPC in memory.
+//! A coordinator over scripted workers, all in one process, over in-memory gRPC.
 
 mod batch;
 mod cluster;
@@ -238,7 +238,7 @@ async fn an_item_that_cannot_be_decoded_fails_alone() {
     let cluster = Cluster::start(&[("w", ScriptedBackend::new())]).await;
     let mut client = RewardServiceClient::new(cluster.channel());
     let good = |sequence| v1::ScoreStreamRequest::new(sequence, &request(2).into());
-    // The field "model", with bytes that are no UTF-8.
+    // The field "model", with bytes that are not UTF-8.
     let bytes = vec![0x12, 0x02, 0xff, 0xfe];
     let bad =
         v1::ScoreStreamRequest { sequence: 1, request: Some(bytes.into()), with_progress: false };

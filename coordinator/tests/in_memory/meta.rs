@@ -1,4 +1,4 @@
-//! Meta scores by a model of its own, whose workers have the role `meta`, over gRPC.
+//! Meta scores by a separate model, whose workers have the role `meta`, over gRPC.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
@@ -44,7 +44,7 @@ async fn the_samples_that_the_model_ranks_highest_vote() {
     assert_eq!(verdict.voters, best);
 }
 
-/// Which samples vote depends on the Meta RM's bits as much as on the judge's.
+/// Which samples vote depends as much on the bits of the Meta RM as on those of the judge.
 #[tokio::test]
 async fn a_verdict_is_as_reproducible_as_the_model_that_ranked_and_names_its_numerics() {
     let upstream = || {
@@ -63,7 +63,7 @@ async fn a_verdict_is_as_reproducible_as_the_model_that_ranked_and_names_its_num
     let found = provenance(&[("grm", grm()), ("meta", meta())], ranked(4)).await;
     assert_eq!(found.reproducible, Reproducible::Bitwise);
     assert_eq!(found.meta_numerics, Some(meta().info().numerics));
-    // One that ranked nothing had no part in it.
+    // A Meta RM that ranked nothing had no part in the verdict.
     let failed = Failure { kind: FailureKind::Worker, detail: "not a number".to_owned() };
     let failing = upstream().on_rank(move |_| RankAct::Fail(failed.clone()));
     let found = provenance(&[("grm", grm()), ("meta", failing)], ranked(4)).await;
@@ -146,7 +146,7 @@ async fn what_one_worker_does_not_rank_another_does() {
     }
 }
 
-/// A verdict by all valid samples, and why.
+/// Checks that all valid samples voted, with status PARTIAL, and returns why.
 async fn plain_vote(meta: ScriptedBackend, request: ScoreRequest) -> String {
     let plain = Cluster::start(&[("grm", ScriptedBackend::new())]).await;
     let mut unranked = request.clone();
@@ -183,7 +183,7 @@ async fn a_meta_rm_that_never_answers_costs_the_budget_and_no_more() {
 async fn a_model_that_nobody_serves_as_a_meta_rm_is_named() {
     let cluster = Cluster::start(&[("grm", ScriptedBackend::new())]).await;
     let mut request = ranked(2);
-    // It draws, and does not rank.
+    // It draws, but does not rank.
     request.voting.meta = Some("scripted".to_owned());
     let why = cluster.score(request).await.unwrap().meta_unavailable.unwrap();
     assert!(why.contains("no worker with the role meta serves \"scripted\""), "{why}");

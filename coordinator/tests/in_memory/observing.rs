@@ -1,4 +1,4 @@
-//! What an observer is told of requests.
+//! What an observer sees of requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::cluster::{Cluster, request};
 
-/// Writes down what it is told.
+/// Records what it sees.
 #[derive(Debug, Default)]
 struct Notes(Mutex<Vec<(u64, String)>>);
 
@@ -20,7 +20,7 @@ impl Observer for Notes {
             Seen::Came { tenant, request } => format!("{tenant} sent {}", request.item.id),
             Seen::Planned(specs) => format!("planned {}", specs.len()),
             Seen::Spare(spec) => format!("spare {}", spec.index),
-            // How many there are depends on when they are looked at.
+            // Their number depends on timing.
             Seen::Moved(_) => return,
             Seen::Ended(sample) => format!("ended {}", sample.scores().is_some()),
             Seen::Judged(verdict) => {

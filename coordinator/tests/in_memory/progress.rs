@@ -1,4 +1,4 @@
-//! Progress on its way to whoever waits for a verdict.
+//! Progress as reported to the caller that waits for a verdict.
 
 use futures::{StreamExt, stream};
 use jury_client::{Client, ClientConfig};
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::cluster::{Cluster, request};
 
-/// The first half of each block of samples ends at once, the rest when the test says so.
+/// The first half of each block of samples ends at once, the rest when the test releases it.
 fn half_held() -> ScriptedBackend {
     ScriptedBackend::new().on_sample(|spec, _| match spec.index < 4 {
         true => Act::now(Ending::BySeed),

@@ -1,4 +1,4 @@
-//! Meta scores by heads of the workers, over gRPC.
+//! Meta scores by the workers' heads, over gRPC.
 
 use jury_grm::domain::{ScoreRequest, Status, VoteRule};
 use jury_worker::backend::Backend;

@@ -1,4 +1,4 @@
-//! Workers that do not take a call: nothing has started, so nothing is lost, and others draw.
+//! Workers that do not accept a call: nothing has started, so nothing is lost, and others draw.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ fn small() -> ScriptedBackend {
     ScriptedBackend::new().on_group(move |_| GroupAct::TooLarge(too_large))
 }
 
-/// So many places that it is asked first, as long as it is ready.
+/// Has so many places that it is asked first as long as it is ready.
 fn roomy() -> ScriptedBackend {
     ScriptedBackend::new().with_info(|info| info.capacity = 100_000)
 }
@@ -102,7 +102,7 @@ async fn a_worker_that_cannot_be_reached_loses_nothing() {
     assert!(!cluster.is_ready("gone"), "it was called");
 }
 
-/// Serves another model once it has been told to.
+/// Serves another model once it has been switched.
 #[derive(Clone)]
 struct Changeable {
     scripted: ScriptedBackend,
@@ -142,7 +142,7 @@ async fn a_worker_that_serves_another_model_now_loses_nothing() {
     let (changed, other) = (Changeable::new(roomy()), Changeable::new(ScriptedBackend::new()));
     let workers = [("changed", changed.clone()), ("other", other)];
     let cluster = cluster_without_reissues(&workers).await;
-    // The larger class serves: the other worker is of it as long as nobody knows better.
+    // The larger class serves: the other worker counts as part of it until the change is known.
     changed.is_changed.store(true, Ordering::Relaxed);
     assert_drawn_by_the_other(&cluster.score(request(8)).await.unwrap());
     assert_eq!(changed.scripted.handle().groups(), [], "it took none");

@@ -1,5 +1,6 @@
-//! The chart's autoscaling over a real coordinator: the loop that `jury bench autoscale` simulates reads this one's own figures, second by
-//! second, and workers come, slowly, and leave as it says. What is scripted is the workers; the clock is paused.
+//! The chart's autoscaling over a real coordinator: the loop that `jury bench autoscale` simulates reads this
+//! coordinator's own metrics every second, and workers start (slowly) and leave as the loop decides. Only the workers
+//! are scripted, and the clock is paused.
 
 #[path = "../../../bench/src/autoscale/control.rs"]
 mod control;
@@ -23,23 +24,23 @@ use crate::workers::Workers;
 const MINUTE: u32 = 60;
 /// Samples that a worker draws at once.
 const CAPACITY: u32 = 8;
-/// Seconds from the wish for a worker to its registration.
+/// Seconds from the request for a worker to its registration.
 const START_SECONDS: u32 = 60;
-/// Samples of a request.
+/// Samples per request.
 const K: u32 = 8;
 /// Seconds between two requests.
 const EVERY: u32 = 4;
-/// Seconds in which requests come: workers leave by one a minute.
+/// Seconds during which requests arrive: workers leave at a rate of one per minute.
 const ASKED: u32 = 30 * MINUTE;
-/// Seconds until the last worker has left, too.
+/// Seconds until the last worker has left as well.
 const WATCHED: u32 = ASKED + 6 * MINUTE;
 
-/// Workers by the loop's word: the first `n_ready` registrations stand in the directory.
+/// Workers as the loop decides: the first `n_ready` registrations are in the directory.
 struct Fleet {
     directory: InProcess,
     registrations: Vec<Registration>,
     n_ready: usize,
-    /// Seconds at which workers under way will be there, in order.
+    /// Seconds at which starting workers will be ready, in order.
     starting: VecDeque<u32>,
 }
 
@@ -51,7 +52,7 @@ impl Fleet {
         while self.n_ready + self.starting.len() > wanted {
             if self.starting.pop_back().is_none() {
                 self.n_ready -= 1;
-                // It ends what it draws, and is given nothing more.
+                // It finishes its running samples, and gets no more.
                 self.directory.remove(&self.registrations[self.n_ready].worker_id);
             }
         }
@@ -63,7 +64,7 @@ impl Fleet {
     }
 }
 
-/// A worker with a lane for each sample that it draws at once: whoever finds none free waits for one.
+/// A worker with a lane for each sample that it draws at once: a sample that finds none free waits for one.
 fn worker(sample: Duration) -> ScriptedBackend {
     let lanes =
         Arc::new(Mutex::new(BinaryHeap::from([Reverse(Instant::now()); CAPACITY as usize])));
@@ -77,7 +78,7 @@ fn worker(sample: Duration) -> ScriptedBackend {
     })
 }
 
-/// What the chart's queries read of the coordinator.
+/// What the chart's queries read from the coordinator.
 fn told(cluster: &Cluster) -> Demand {
     let text = cluster.metrics();
     let value = |name: &str| {
@@ -95,7 +96,8 @@ fn told(cluster: &Cluster) -> Demand {
     }
 }
 
-/// Asks for half an hour, and returns the workers wanted in each second until long after, all requests answered.
+/// Sends requests for half an hour. Returns the number of workers wanted in each second until long after that, when
+/// all requests are answered.
 async fn wanted_by_second(sample: Duration, settings: Settings) -> Vec<u32> {
     let backends: Vec<_> = (0..settings.most).map(|n| (format!("w{n}"), worker(sample))).collect();
     let workers: Vec<_> = backends.iter().map(|(id, one)| (id.as_str(), one.clone())).collect();

@@ -1,4 +1,4 @@
-//! Several tenants at one coordinator, through the real gRPC service.
+//! Several tenants of one coordinator, through the real gRPC service.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
@@ -20,14 +20,14 @@ use tonic::Request;
 
 use crate::cluster::{Cluster, request};
 
-/// A file of tenants; each has the token `token-NAME`.
+/// A tenants file; each tenant has the token `token-NAME`.
 fn write(path: &Path, tenants: &[(&str, &str)]) {
     let entry = |(name, more): &(&str, &str)| {
         let digest = TokenDigest::of(&format!("token-{name}"));
         format!("[[tenant]]\nname = \"{name}\"\ntoken_digests = [\"{digest}\"]\n{more}\n")
     };
     let text: String = tenants.iter().map(entry).collect();
-    // Replaced as a whole, as configuration managers do.
+    // Replaced atomically, as configuration managers do.
     let next = path.with_extension("next");
     std::fs::write(&next, text).expect("a folder of the test's own");
     std::fs::rename(&next, path).expect("a folder of the test's own");
@@ -60,7 +60,7 @@ async fn score(cluster: &Cluster, tenant: &str, asked: ScoreRequest) -> Result<V
     answer.verdict.expect("the contract says so").try_into()
 }
 
-/// Like no other.
+/// A request unlike any other.
 fn numbered(k: u32, seed: u64) -> ScoreRequest {
     ScoreRequest { seed, budget_ms: NonZeroU64::new(3_600_000), ..request(k) }
 }
@@ -116,7 +116,7 @@ async fn a_tenant_over_quota_is_told_which_and_when_and_can_go_then() {
 async fn a_quota_of_samples_counts_what_is_drawn_and_not_what_was_asked_for() {
     let tenants = [("a", "samples_per_minute = 64")];
     let (cluster, _folder) = cluster(ScriptedBackend::new(), &tenants, Config::default()).await;
-    // 64 responses two at a time: 32 samples, though one was asked for.
+    // 64 responses, two at a time: 32 samples, although one was asked for.
     let in_panels = |seed| {
         let mut asked = numbered(1, seed);
         asked.item.responses = (0..64).map(|i| format!("response {i}")).collect();
@@ -164,7 +164,7 @@ async fn texts_that_must_not_be_kept_are_drawn_anew() {
     }
 }
 
-/// The salts of what a worker was asked for, each once.
+/// The distinct salts that a worker received.
 fn salts(handle: &ScriptHandle) -> BTreeSet<Option<String>> {
     let drawn = handle.groups().into_iter().map(|group| group.cache_salt);
     let ranked = handle.rankings().into_iter().map(|ranking| ranking.cache_salt);
@@ -213,7 +213,7 @@ async fn without_tenants_there_is_no_salt() {
     assert_eq!(salts(&handle), BTreeSet::from([None]));
 }
 
-/// Samples of one second, on a worker that draws eight at once: a fleet with a fixed rate.
+/// Samples of one second, on a worker that draws eight at once: a fleet with a constant rate.
 fn steady() -> ScriptedBackend {
     ScriptedBackend::new()
         .with_info(|info| info.capacity = 8)
@@ -224,7 +224,7 @@ fn steady() -> ScriptedBackend {
 async fn a_flood_of_one_tenant_leaves_the_other_its_share() {
     let config = || Config { queue_limit: 1000, ..Config::default() };
     let tenants = [("flood", ""), ("calm", "")];
-    // Alone, ten requests one after the other.
+    // First alone: ten requests one after the other.
     let (alone, _folder) = cluster(steady(), &tenants, config()).await;
     let began = tokio::time::Instant::now();
     for seed in 0..10 {
@@ -235,7 +235,7 @@ async fn a_flood_of_one_tenant_leaves_the_other_its_share() {
     let (cluster, _folder) = cluster(steady(), &tenants, config()).await;
     let cluster = Arc::new(cluster);
     let n_flooded = Arc::new(AtomicUsize::new(0));
-    // A hundred times as many requests, all at once.
+    // Then a hundred times as many requests, all at once.
     let flood = (0..400).map(|seed| {
         let (cluster, n_flooded) = (Arc::clone(&cluster), Arc::clone(&n_flooded));
         async move {
@@ -343,7 +343,7 @@ async fn an_observer_is_shown_nothing_of_a_tenant_whose_texts_must_not_be_kept()
     assert_eq!(*seen.0.lock(), ["other"]);
 }
 
-/// Writes down who sent requests.
+/// Records which tenants sent requests.
 #[derive(Debug, Default)]
 struct Senders(Mutex<Vec<String>>);
 

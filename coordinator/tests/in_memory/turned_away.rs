@@ -1,4 +1,4 @@
-//! Workers behind something that asks for a token which coordinators do not have.
+//! Workers behind a proxy that requires a token which coordinators do not have.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,13 +19,13 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::cluster::{Cluster, request};
 use crate::workers::Workers;
 
-/// A proxy before a worker.
+/// A proxy in front of a worker.
 #[derive(Clone)]
 struct Proxy {
     worker: Channel,
-    /// Whether it lets in calls of `GetInfo`, and all others.
+    /// Whether it accepts calls of `GetInfo`, and all other calls.
     lets_in: Arc<[AtomicBool; 2]>,
-    /// Calls that it turned away, but for `GetInfo`.
+    /// Calls that it rejected, except for `GetInfo`.
     n_turned_away: Arc<AtomicUsize>,
 }
 
@@ -75,8 +75,8 @@ impl SamplingService for Proxy {
     }
 }
 
-/// A coordinator that reaches one worker through a proxy, and those of `others` without. The one behind is so large that it is
-/// asked first.
+/// A coordinator that reaches one worker through a proxy, and `others` directly. The worker behind the proxy is so
+/// large that it is asked first.
 async fn cluster(lets_in: [bool; 2], others: &[&str]) -> (Cluster, Proxy) {
     let roomy = ScriptedBackend::new().with_info(|info| info.capacity = 100_000);
     let mut backends = vec![("behind", roomy)];
@@ -110,7 +110,7 @@ async fn a_worker_that_turns_calls_away_is_not_tried_for_ever_and_the_status_say
         let (state, why) = cluster.state("proxied");
         assert_eq!(state, WorkerState::Refused);
         assert!(why.contains("does not let this coordinator in: the proxy wants a token"), "{why}");
-        // It is asked what it serves meanwhile, and answers.
+        // Meanwhile it is asked what it serves, and answers.
         tokio::time::sleep(Duration::from_millis(2_500)).await;
     }
     assert!(proxy.n_turned_away() <= 2, "{} calls of two orders", proxy.n_turned_away());

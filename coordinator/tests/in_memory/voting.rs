@@ -26,7 +26,7 @@ fn lossless(k: u32) -> ScoreRequest {
     request
 }
 
-/// But for what may differ between two runs.
+/// The verdict without the fields that may differ between two runs.
 fn stable(verdict: Verdict) -> Verdict {
     Verdict { run: jury_grm::domain::RunReport::default(), ..verdict }
 }
@@ -53,7 +53,7 @@ async fn what_arrives_first_changes_no_byte_of_a_verdict_that_stopped_early() {
     let in_order = Cluster::start(&[("w", clear_judge())]).await;
     let expected = stable(in_order.score(lossless(16)).await.unwrap());
 
-    // From the last sample to the first.
+    // Samples end from the last to the first.
     let held = ScriptedBackend::new().on_sample(|spec, _| Act::held(clear(spec)));
     let handle = held.handle();
     let cluster = Cluster::start(&[("w", held)]).await;
@@ -67,7 +67,7 @@ async fn what_arrives_first_changes_no_byte_of_a_verdict_that_stopped_early() {
     let (backwards, ()) = tokio::join!(cluster.score(lossless(16)), releasing);
     assert_eq!(stable(backwards.unwrap()), expected);
 
-    // The samples behind the prefix never end: they are cancelled.
+    // The samples after the prefix never end: they are cancelled.
     let slow = ScriptedBackend::new().on_sample(|spec, _| match spec.index {
         0..10 => Act::now(clear(spec)),
         _ => Act::hangs(),
@@ -151,7 +151,7 @@ async fn which_spare_samples_are_drawn_does_not_depend_on_who_fails_first() {
 
 #[tokio::test]
 async fn preferences_are_counted_where_that_is_asked_for() {
-    // Two narrow preferences for the second response, one clear one for the first.
+    // Two slight preferences for the second response, one clear preference for the first.
     let judge = ScriptedBackend::new().on_sample(|spec, _| {
         let scores = if spec.index == 0 { [10.0, 1.0] } else { [5.0, 6.0] };
         Act::now(Ending::Scores(spec.order.iter().map(|&shown| scores[shown]).collect()))
@@ -182,7 +182,8 @@ async fn without_the_meta_rm_all_vote_and_the_verdict_says_why() {
     assert_eq!(verdict.provenance.meta_digest, None);
 }
 
-/// Takes prompts of at most `room` tokens: 100, and 10 for each response shown, most of them for the markers around it.
+/// Accepts prompts of at most `room` tokens: 100, plus 10 for each response shown, most of which are for the markers
+/// around it.
 fn short_of_room(room: u32) -> ScriptedBackend {
     clear_judge().on_group(move |group: &SampleGroup| {
         let shown = &group.samples[0].order;
@@ -251,8 +252,8 @@ async fn a_majority_needs_samples_that_compare() {
     assert!(reason.detail.contains("showed it alone"), "{}", reason.detail);
 }
 
-/// Takes prompts of at most 1000 tokens: 100, 10 for each response shown, and `long` for the one with index 1. A server that takes
-/// text does not count those of a response.
+/// Accepts prompts of at most 1000 tokens: 100, 10 for each response shown, and `long` for the one with index 1. A
+/// server that takes text does not count the tokens of a response.
 fn short_of_a_thousand(long: u32, takes_text: bool) -> ScriptedBackend {
     clear_judge().on_group(move |group: &SampleGroup| {
         let tokens = |&response: &usize| if response == 1 { long } else { 10 };
@@ -275,7 +276,8 @@ fn short_of_a_thousand(long: u32, takes_text: bool) -> ScriptedBackend {
 
 #[tokio::test]
 async fn a_response_that_fits_no_prompt_costs_the_others_nothing() {
-    // With 910 tokens the second is known to be too long only once it is tried alone; a server that takes text always needs that.
+    // At 910 tokens, the second response is known to be too long only once it is tried alone; with a server that takes
+    // text, that is always the case.
     for (long, takes_text) in [(5000, false), (910, false), (5000, true), (910, true)] {
         let cluster = Cluster::start(&[("w", short_of_a_thousand(long, takes_text))]).await;
         let mut request = of_responses(4, 6);

@@ -1,4 +1,4 @@
-//! Scripted workers that serve gRPC in memory. Tests inside the crate start these too.
+//! Scripted workers that serve gRPC in memory. Unit tests of the crate use them too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Scripted workers without a coordinator; end when dropped.
+/// Scripted workers without a coordinator; stopped when dropped.
 pub struct Workers {
-    /// Where they are found.
+    /// The directory that they are registered in.
     pub directory: InProcess,
-    /// How they are reached.
+    /// The connector that reaches them.
     pub connector: Connector,
-    /// What the directory was told of each.
+    /// Their registrations.
     pub registrations: Vec<Registration>,
-    /// Ends one worker, by id.
+    /// Stops one worker, by id.
     pub leave: HashMap<String, CancellationToken>,
-    /// Ends them all.
+    /// Stops all of them.
     pub stop: CancellationToken,
-    /// Ends them when the last owner is gone.
+    /// Stops them when the last owner is dropped.
     pub stop_when_dropped: DropGuard,
 }
 
 impl Workers {
-    /// Starts to serve `workers`, each by its id.
+    /// Starts serving `workers`, each under its id.
     pub fn start<B: Backend + Clone>(grace: Duration, workers: &[(&str, B)]) -> Self {
         Self::start_with_heads(grace, workers, |_| Heads::default())
     }
 
-    /// The same, each with its heads.
+    /// The same, each worker with its heads.
     pub fn start_with_heads<B: Backend + Clone>(
         grace: Duration,
         workers: &[(&str, B)],
@@ -55,7 +55,7 @@ impl Workers {
                 },
                 backend: Arc::new(backend.clone()),
                 heads: heads(worker_id),
-                // The directory is told by us alone, as one that is away when a worker leaves.
+                // The tests update the directory, which may therefore miss that a worker leaves.
                 announce: Announce::Nowhere,
                 health: HealthHandle::new(&[SERVICE_NAME]),
                 metrics: WorkerMetrics::unregistered(),
@@ -74,7 +74,7 @@ impl Workers {
     }
 }
 
-/// What the directory knows of a worker; the rest is asked of the worker.
+/// What the directory knows about a worker; the rest is asked of the worker itself.
 fn registration(worker_id: &str, address: String) -> Registration {
     Registration {
         worker_id: worker_id.to_owned(),

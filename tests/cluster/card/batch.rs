@@ -1,4 +1,4 @@
-//! A batch that goes on in another numerics class, or with another model.
+//! A batch that is resumed in another numerics class, or with another model.
 
 use serde_json::Value;
 

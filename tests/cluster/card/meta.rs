@@ -1,4 +1,4 @@
-//! A Meta RM on the emulated card: beside its judge, and when it is lost.
+//! A Meta RM on the emulated card: beside its judge, and when the card is lost.
 
 use serde_json::Value;
 
@@ -9,9 +9,10 @@ use super::{SETTINGS, ended, jury_on_a_card, verdict};
 
 /// Kernels that run before the card is lost: more than loading takes, fewer than a ranking.
 const RANKING_LAUNCHES: &str = "8";
-/// What an engine leaves free of a card beside weights, buffers, keys and values when it is loaded.
+/// What a loading engine leaves free on a card, besides weights, buffers, keys and values.
 const CARD_RESERVE_BYTES: u64 = 768 << 20;
-/// What an engine takes before it looks how much is free, the workspace of products, and some pages of a tiny model; less than two engines take.
+/// What an engine uses before it checks how much is free: the workspace of products, and some pages of a tiny model.
+/// Less than two engines use.
 const CARD_WORKSPACE_BYTES: u64 = 40 << 20;
 
 #[test]
@@ -31,7 +32,7 @@ fn a_judge_and_its_meta_rm_share_a_card_and_the_judge_goes_first_where_one_alone
         assert!(verdict["provenance"]["meta_digest"].is_string(), "{verdict}");
         scored.stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     };
-    // Where a model computed in the end.
+    // The device on which a model computed in the end.
     let device = |events: &[Value], model: &str| {
         let mut loads = events.iter().filter(|event| text(event, "message") == "model loaded");
         let last = loads.rfind(|event| text(event, "model") == model).expect("it is loaded");
@@ -93,7 +94,8 @@ fn a_meta_rm_whose_card_is_lost_comes_back_and_ranks_as_before() {
         ranks.wait_for(step);
     }
     coordinator.wait_for("worker is ready");
-    // What was ranked before the loss, or after it, is ranked alike; the rest has no meta score, and the vote goes on without.
+    // Samples ranked before or after the loss get the same scores; the rest has no meta score, and the vote does
+    // without.
     let samples = |verdict: &Value| verdict["samples"].as_array().expect("asked for").clone();
     for (sample, calm) in samples(&disturbed).iter().zip(samples(&undisturbed)) {
         assert_eq!(sample["scores"], calm["scores"]);

@@ -1,4 +1,4 @@
-//! An OTLP receiver that keeps what it gets.
+//! An OTLP receiver that stores what it receives.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,14 +17,14 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-/// A span, and which service it is of.
+/// A span and its service.
 #[derive(Debug, Clone)]
 pub struct Received {
     pub service: String,
     pub span: Span,
 }
 
-/// The receiver, on a runtime of its own.
+/// The receiver, on its own runtime.
 pub struct Collector {
     runtime: Runtime,
     address: String,
@@ -53,7 +53,7 @@ impl Collector {
         &self.address
     }
 
-    /// Everything that came until now.
+    /// Stops it, and returns everything received so far.
     pub fn stop(self) -> Vec<Received> {
         self.runtime.shutdown_background();
         std::mem::take(&mut self.received.lock().expect("nobody panics with it"))
@@ -81,7 +81,7 @@ impl TraceService for Keeps {
 }
 
 impl Received {
-    /// A whole number among the span's attributes; -1 where it is not there.
+    /// An integer among the span's attributes; -1 if it is missing.
     pub fn number(&self, key: &str) -> i64 {
         match attribute(&self.span.attributes, key) {
             Some(Value::IntValue(number)) => *number,
