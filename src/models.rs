@@ -28,7 +28,7 @@ pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-/// Fetches a model that is not here. For a local file there is no expected digest, so only its path is printed.
+/// Downloads a model if it is missing. A local file has no expected digest, so only its path is printed.
 fn fetch(cache: &CacheArgs, model: &str, json: bool) -> Result<String, Failed> {
     if let ModelRef::Path(path) = ModelRef::parse(model).map_err(model_failed)? {
         if !path.exists() {
@@ -37,7 +37,7 @@ fn fetch(cache: &CacheArgs, model: &str, json: bool) -> Result<String, Failed> {
         eprintln!(
             "jury: {model} is a local file or folder: nothing to fetch, and no SHA-256 to verify it against"
         );
-        // Its digest takes long to compute, and is not printed.
+        // Its digest takes long to compute, and is not printed in this case.
         if !json {
             return Ok(format!("{}\n", path.display()));
         }

@@ -60,7 +60,7 @@ impl Sockets {
         first.local_addr().or_exit(Exit::Internal)
     }
 
-    /// Where gRPC is served.
+    /// The listener for gRPC.
     pub fn into_listener(self) -> Listener {
         match self.tls.main {
             Some(tls) => Listener::Secure(self.grpc, tls),
@@ -176,7 +176,7 @@ pub fn say_http_listening(addresses: &[SocketAddr]) {
     }
 }
 
-/// Serves pages in the background; if they fail, everything else continues. `what` is their name in the log.
+/// Serves pages in the background; if they fail, everything else continues. `what` names them in the log.
 pub fn keep_serving(
     what: &'static str,
     served: impl Future<Output = io::Result<()>> + Send + 'static,
@@ -200,7 +200,7 @@ pub fn until_drain(shutdown: &Shutdown) -> HealthHandle {
     health
 }
 
-/// Shutdown and connection settings of a server.
+/// The server's settings for shutdown and connections.
 pub fn server_config(args: &ServeArgs, connections: &ConnectionArgs) -> ServerConfig {
     let max_connection_age = connections.connection_max_age;
     ServerConfig { grace: args.grace, max_connection_age, ..ServerConfig::default() }

@@ -1,7 +1,7 @@
 //! Progress of one request, reported to its caller.
 //!
 //! ```text
-//! pipeline ── Teller ──> the newest snapshot ──> Watcher ── alongside(answer) ──> a stream, a door
+//! pipeline ── Teller ──> the newest snapshot ──> Watcher ── alongside(answer) ──> a gRPC stream, HTTP
 //! ```
 //!
 //! If there is an observer, the same teller reports to it, in more detail (`observe`).

@@ -20,7 +20,7 @@ fn every_subcommand_teaches_with_an_example() {
     check(&Args::command());
 }
 
-/// The words of the examples that a help shows. What belongs to the shell is no part of them.
+/// The words of the examples that a help text shows, without shell operators and what follows them.
 fn examples(help: &str) -> Vec<Vec<String>> {
     let help = help.replace("\\\n", " ");
     let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with("jury "));
@@ -32,7 +32,8 @@ fn examples(help: &str) -> Vec<Vec<String>> {
     lines.map(words).collect()
 }
 
-/// Most columns of an example: it is copied from a terminal of 80, and clap breaks it in the middle of a word's meaning.
+/// Most columns of an example: it is copied from a terminal of 80 columns, and clap would break it in the middle of a
+/// command.
 const EXAMPLE_COLUMNS: usize = 80;
 
 #[test]

@@ -1,8 +1,8 @@
 //! `jury train rl`: online GRPO from an adapter.
 //!
 //! ```text
-//! items.jsonl             the items; fixed by the first run               easy.json      what the initial model gets right
-//! checkpoint.safetensors  the state of the run                            report.json    every step
+//! items.jsonl             the items; fixed by the first run            easy.json   what the initial model gets right
+//! checkpoint.safetensors  the state of the run                         report.json   every step
 //! curves.svg, .png        reward, KL, entropy, length, unreadable, groups without spread, held-out items
 //! left-out.jsonl          items that are not used, and why
 //! adapter/  best/         the last weights, and the best on held-out items
@@ -110,7 +110,7 @@ fn train(
     Ok(Exit::Done)
 }
 
-/// Identifies the initial weights and the settings of drawing.
+/// Identifies a run: the initial weights and the settings of drawing.
 fn start(args: &TrainRlArgs, base: &Base) -> Result<String, Failed> {
     let init = match &args.init {
         None => format!("seed {}", args.seed),

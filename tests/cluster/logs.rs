@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use super::etcd::free_port;
 use super::process::{jury, jury_command, model_path, terminate};
 
-/// A pipe holds at least this many bytes before its writer must wait: less than on any known system.
+/// A full pipe holds at least this many bytes on every known system.
 const PIPE_FULL: usize = 4096;
 
 /// A process whose stderr is not read; killed when dropped.

@@ -90,7 +90,7 @@ async fn a_head_that_goes_away_leaves_a_plain_vote_that_says_so() {
     })
     .await;
     let leaving = async {
-        handle.wait_for_groups(2).await; // one an order
+        handle.wait_for_groups(2).await; // one per order
         cluster.leaves_unnoticed("ranker");
     };
     let (verdict, ()) = tokio::join!(cluster.score(ranked(8)), leaving);

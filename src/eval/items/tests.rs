@@ -31,7 +31,7 @@ fn pair(id: &str, query: &str) -> String {
     json!({"id": id, "query": query, "responses": ["yes", "no"], "best": 0}).to_string()
 }
 
-/// A good item, what nobody can judge or tell apart from it, and another good one.
+/// Lines that are not valid items of the file, each with a part of its error.
 fn bad_lines() -> Vec<(String, &'static str)> {
     let responses: Vec<String> = (0..=limits::MAX_RESPONSES).map(|at| at.to_string()).collect();
     let crowd = json!({"id": "crowd", "query": "q", "responses": responses, "best": 0});
@@ -83,7 +83,7 @@ fn files_may_use_the_same_ids_and_a_file_may_not() {
 
 #[test]
 fn the_parts_of_a_file_with_nearly_equal_queries_share_none() {
-    // Each query four times: as it is, in capitals, with other signs, and with a response of its own.
+    // Each query four times: unchanged, in capitals, with other punctuation, and unchanged under another id.
     let written = |at: usize| {
         let query = format!("What is the capital of country {at}?");
         let forms = [query.clone(), query.to_uppercase(), query.replace([' ', '?'], " - "), query];

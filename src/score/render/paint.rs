@@ -1,5 +1,5 @@
-//! Text on a terminal: colours, wrapping, previews. Text of models and callers is shown without
-//! its control characters, so that nobody's critique moves the cursor.
+//! Text on a terminal: colours, wrapping, previews. Text of models and callers is shown without its control
+//! characters, so that a critique cannot move the cursor.
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
