@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! jury_admitted_samples       samples of requests that run
-//! jury_queued_samples         samples of requests that wait: for admission, or for a first worker
-//! jury_queued_work_seconds    how long one place would be busy with those, by how long samples took lately
-//! jury_backlog_seconds        the same over all places: about how long a request that comes now waits
+//! jury_queued_samples         samples of requests that wait for admission or for a first worker
+//! jury_queued_work_seconds    how long one place would be busy with those, from how long samples took lately
+//! jury_backlog_seconds        the same over all places: about how long a request that arrives now waits
 //! ```
 //!
 //! Only the last one depends on the number of workers. Models that may be scaled to zero are exported from the start:

@@ -3,7 +3,7 @@
 //! ```text
 //! a tenant's turn:  its credit grows by QUANTUM x weight; requests go while the credit covers their tokens
 //! its turn is over: the first request costs more than is left, which is kept for the next round
-//! nothing waits:    the credit is forgotten: nobody saves up while away
+//! nothing waits:    the credit is dropped: a tenant cannot save up while idle
 //! ```
 //!
 //! Tenants with a backlog get tokens in proportion to their weights, whatever the sizes of their requests. Within a
