@@ -1,7 +1,7 @@
 //! `jury doctor`: what this machine offers, and likely problems.
 //!
 //! ```text
-//! facts     looked up: CPU, memory, GPUs, models, Python, etcd, limits     (cuda, huge_pages, llama_cpp)
+//! facts     looked up: CPU, memory, GPUs, models, Python, etcd, limits; own modules: cuda, huge_pages, llama_cpp
 //! findings  facts -> warnings and what is broken. Pure
 //! page      facts and findings, for a person
 //! ```
