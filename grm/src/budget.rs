@@ -1,20 +1,21 @@
-//! The budget of a request that a remote caller waits for.
+//! The budget of a request on which a remote caller waits.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::domain::limits;
 
-/// The part of a call's deadline that is worth using: whoever answers exactly then answers nobody.
+/// The share of the call's deadline that the budget may use. An answer sent exactly at the deadline would arrive too
+/// late.
 const SHARE_OF_DEADLINE: f64 = 0.9;
 
-/// The budget in milliseconds: the one asked for, whatever the deadline of the call; without it,
-/// 90 % of that deadline; without either `None`, for the default.
+/// The budget in milliseconds: `asked` if given, whatever the call's deadline; otherwise 90 % of that deadline; with
+/// neither, `None`, which means the default.
 pub fn budget_ms(asked: Option<NonZeroU64>, call_deadline: Option<Duration>) -> Option<NonZeroU64> {
     asked.or_else(|| {
         let within = call_deadline?.mul_f64(SHARE_OF_DEADLINE).as_millis();
         let within = u64::try_from(within).unwrap_or(u64::MAX).min(limits::MAX_BUDGET_MS);
-        // A deadline that is as good as past leaves the shortest budget, not the default.
+        // A deadline that has all but passed gives the shortest budget, not the default.
         Some(NonZeroU64::new(within).unwrap_or(NonZeroU64::MIN))
     })
 }

@@ -1,13 +1,13 @@
-//! What the outcomes of the planned samples amount to: the law from counts to a status.
+//! Turns the outcomes of the planned samples into a verdict's status.
 
 use crate::domain::{Counts, FailureKind, Reason, ReasonCode, Sample, Status};
 
-/// What the samples amount to.
+/// The conclusion drawn from the samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion {
-    /// Rewards, every sample came to its own end or was not needed, and ranking was done as asked.
+    /// Rewards; every sample ran to completion or was not needed, and ranking was done as requested.
     Whole,
-    /// Rewards, though some samples never came to their end, or could not be ranked.
+    /// Rewards, but some samples did not complete or could not be ranked.
     Partial,
     /// No rewards.
     Unscored(Reason),
@@ -16,16 +16,17 @@ pub enum Conclusion {
 /// Whether samples were ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ranked {
-    /// They were, or nobody asked for it.
+    /// They were ranked, or no ranking was requested.
     AsAsked,
-    /// They were not: no Meta RM was there, and another time there may be one.
+    /// They were not: no Meta RM was available. A retry may find one.
     Unavailable,
 }
 
-/// Rewards need `min_samples` valid samples. They are whole when every sample came to its own end, or was not needed,
-/// and ranking was done as asked. Without rewards the reason is the cause that a caller can do most about: length, if every
-/// sample was too long, then memory, then the budget, then workers, then what the server behind one rejects, then the model's
-/// own text. If only some were too long, the others may still give rewards on another try, so their cause takes precedence.
+/// Rewards need `min_samples` valid samples. They are whole when every sample ran to completion or was not needed, and
+/// ranking was done as requested. Without rewards, the reason is the cause that the caller can do most about: length,
+/// if every sample was too long, then memory, then the budget, then workers, then a rejection by the server behind a
+/// worker, then the model's own text. If only some samples were too long, the others may still give rewards on another
+/// try, so their cause takes precedence.
 pub fn conclude(samples: &[Sample], min_samples: u32, ranked: Ranked) -> Conclusion {
     let counts = Counts::of(samples, 0);
     let Counts { asked, valid, too_long, timed_out, failed, .. } = counts;
@@ -100,7 +101,7 @@ mod tests {
         FailureKind::Rejected,
     ];
 
-    /// Samples by how each ended; `None` is scored.
+    /// Samples with the given ends; `None` means scored.
     fn samples(ends: &[Option<FailureKind>]) -> Vec<Sample> {
         let scores = Scores {
             scores: vec![5.0],
@@ -197,7 +198,7 @@ mod tests {
             let conclusion = conclude(&samples, min_samples, ranked);
             prop_assert_eq!(conclusion.status(), expected);
             if let Conclusion::Unscored(_) = &conclusion {
-                // That they could not be ranked is no reason why there are no rewards.
+                // Failing to rank the samples is never the reason for missing rewards.
                 prop_assert_eq!(&conclusion, &conclude(&samples, min_samples, Ranked::AsAsked));
             }
         }

@@ -5,46 +5,47 @@ use crate::parse::{ScoreShape, parse_free};
 use crate::plan::duplicate_of;
 use crate::prompt::{PromptInput, Template, TemplateError, Variant};
 
-/// What a trajectory's scores are held against.
+/// The ground truth that a trajectory's scores are compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Target {
-    /// The index under which the best of several responses is shown.
+    /// The index of the best of several responses, as used in `order`.
     Best(usize),
     /// The label of a single response, 0 or 1.
     Label(f64),
 }
 
-/// What the rule says of a text.
+/// The rule's result for one text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OutcomeReward {
     /// +1 or -1.
     pub value: f64,
-    /// Whether it had scores that could be read.
+    /// Whether the text had readable scores.
     pub is_readable: bool,
 }
 
-/// Why an item has no rule.
+/// Why the rule cannot be applied to an item.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
-    /// Nothing says what is right.
+    /// The item has no ground truth.
     #[error("the item has no best response, and no label of 0 or 1 for a single one")]
     NoTruth,
-    /// All of several responses are copies of one.
+    /// All responses are copies of the same text.
     #[error("all responses of the item are one text, of which none is better than another")]
     OneText,
-    /// A prompt of that order compares nothing.
+    /// The prompt shows one of several responses alone, so nothing is compared.
     #[error(
         "order: shows one text alone; scores of several responses are right or wrong where at least two are compared"
     )]
     Alone,
-    /// The order names what is not there.
+    /// The order names a response that does not exist.
     #[error(transparent)]
     Template(#[from] TemplateError),
 }
 
 impl Target {
-    /// What an item itself names: `best`, else [`best_by_label`]; the label of its single response. None where nothing is
-    /// compared: a single response that has no label, or several that are one text: whatever is written of that, it has the highest score.
+    /// The target that the item itself gives: for several responses `best`, else [`best_by_label`]; for a single
+    /// response its label. `None` if there is nothing to compare: a single response without a label, or several that
+    /// are all the same text, since that text always has the highest score.
     pub fn of(item: &Item) -> Option<Target> {
         if let (1, Some(labels)) = (item.responses.len(), &item.labels) {
             return labels
@@ -60,7 +61,7 @@ impl Target {
         duplicate_of(&item.responses).get(best).copied().map(Target::Best)
     }
 
-    /// The scale of the scores that are held against it.
+    /// The scale of the scores that are compared with it.
     pub fn scale(self) -> Scale {
         match self {
             Target::Best(_) => Scale::POINTWISE,
@@ -69,14 +70,14 @@ impl Target {
     }
 }
 
-/// Whether nothing sets an item's responses apart: several that are all one text.
+/// True if the item has several responses and they are all the same text.
 pub fn is_one_text(item: &Item) -> bool {
     let mut responses = item.responses.iter();
     let first = responses.next();
     item.responses.len() > 1 && responses.all(|other| Some(other) == first)
 }
 
-/// The response whose label alone is the highest; of copies of one text the first.
+/// The response whose label is strictly the highest; among copies of one text, the first.
 pub fn best_by_label(item: &Item) -> Option<usize> {
     let labels = item.labels.as_deref().unwrap_or_default();
     let top = labels.iter().copied().reduce(f64::max)?;
@@ -87,9 +88,9 @@ pub fn best_by_label(item: &Item) -> Option<usize> {
     best.all(|other| other == first).then_some(first)
 }
 
-/// The rule by which a judge is rewarded in reinforcement learning (paper, section 3.3): +1 where the best response has
-/// strictly the highest score, or a single one's score is its label; else -1. A text without readable scores is wrong, and
-/// form alone earns nothing.
+/// The reward rule of reinforcement learning for a judge (paper, section 3.3): +1 if the best response has strictly the
+/// highest score, or if a single response's score equals its label; otherwise -1. A text without readable scores is
+/// wrong, and form alone earns nothing.
 pub fn outcome_reward(
     text: &str,
     finish: Finish,
@@ -109,11 +110,11 @@ pub fn outcome_reward(
     OutcomeReward { value: if is_right { 1.0 } else { -1.0 }, is_readable: true }
 }
 
-/// The same for a text that answers the built-in prompt of an item in an order.
+/// As [`outcome_reward`], for a text that answers the built-in prompt of `item` with its responses in `order`.
 ///
 /// # Errors
-/// [`RuleError`] for an item that tells nothing, for an order of responses that it does not have, and for one that shows one of
-/// several alone.
+/// [`RuleError`] if the item has no ground truth, if the order names a response that the item does not have, or if it
+/// shows one of several responses alone.
 pub fn outcome_reward_of(
     item: &Item,
     order: &[usize],
@@ -135,9 +136,9 @@ pub fn outcome_reward_of(
     Ok(outcome_reward(text, Finish::EndOfText, &shape, order, target))
 }
 
-/// Whether the scores of one trajectory are correct for several responses: the best one is *strictly* highest, a tie is wrong.
-/// `scores[i]` belongs to `order[i]`. `None` of a panel that did not show the best beside another: of one alone any score
-/// is the highest.
+/// Whether the scores of one trajectory are correct for several responses: the best one must be *strictly* highest, so
+/// a tie is wrong. `scores[i]` belongs to `order[i]`. `None` if the panel did not show the best response beside another
+/// one: a response shown alone always has the highest score.
 pub fn is_correct_ranking(order: &[usize], scores: &[f64], best: usize) -> Option<bool> {
     let position = order.iter().position(|&response| response == best)?;
     let best_score = scores.get(position).copied().unwrap_or(f64::NEG_INFINITY);
@@ -214,7 +215,7 @@ mod tests {
         }
     }
 
-    /// Answers to mathematics stand in boxes, and 0 and 1 are ordinary ones.
+    /// Answers to mathematics problems are often in boxes, and 0 and 1 are ordinary answers.
     #[test]
     fn a_single_response_whose_answer_is_its_label_can_be_judged_right() {
         for (label, verdict, value) in [(1.0, 1, 1.0), (0.0, 0, 1.0), (1.0, 0, -1.0)] {

@@ -1,23 +1,23 @@
-//! Digests of values, by one canonical encoding: two values have the same encoding only if they are equal.
+//! Digests of values in one canonical encoding: two values have the same encoding only if they are equal.
 //!
-//! Every text stands behind its length, every list behind its count, everything optional behind a
-//! byte that says whether it is there, and fields follow in one fixed order. So an encoding can be
-//! read back in one way only, and no part can pass for another.
+//! Every text is preceded by its length, every list by its count, and every optional value by a byte that says whether
+//! it is present; fields come in one fixed order. An encoding can therefore be decoded in only one way, and no part can
+//! be mistaken for another.
 
 use crate::domain::{
     Item, Readout, Role, Scale, ScoreRequest, Settings, StopRule, VoteRule, Voting,
 };
 
-/// Digest of everything of a request but its budget and its request id: of what its verdict
-/// depends on, labels and item id included.
+/// Digest of everything that a request's verdict depends on, labels and item id included: all of the request except its
+/// budget and its request id.
 ///
-/// For idempotency: equal digests mean the same request. A retry has less time left than the first
-/// try and a kept verdict does not depend on it, so the budget takes no part. The value holds
-/// within one version of Jury and is never sent or stored.
+/// Used for idempotency: equal digests mean the same request. The budget is left out because a retry has less time left
+/// than the first try, and a stored verdict does not depend on it. The value is valid within one version of Jury, and
+/// is never sent or stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PayloadDigest(pub [u8; 32]);
 
-/// The digest that stands for `request` among requests under one key; see [`PayloadDigest`].
+/// The digest that identifies `request` among the requests with one idempotency key; see [`PayloadDigest`].
 pub fn payload_digest(request: &ScoreRequest) -> PayloadDigest {
     let ScoreRequest {
         item,
@@ -45,8 +45,9 @@ pub fn payload_digest(request: &ScoreRequest) -> PayloadDigest {
     PayloadDigest(encoder.finish())
 }
 
-/// Digest of what is judged of an item, hex: of query, responses, reference, criteria and principles; of nothing that never
-/// reaches a prompt. A verdict names it, so that a verdict is told from that of another item under the same id.
+/// Hex digest of what is judged of an item: query, responses, reference, criteria and principles, and nothing that
+/// never reaches a prompt. A verdict carries it, so that it can be distinguished from the verdict of another item with
+/// the same id.
 pub fn item_digest(item: &Item) -> String {
     let mut encoder = Encoder::new("jury.v1 item digest");
     encoder.query(item);
@@ -55,14 +56,14 @@ pub fn item_digest(item: &Item) -> String {
     blake3::Hash::from_bytes(encoder.finish()).to_hex().to_string()
 }
 
-/// Writes values into a hash, one after the other.
+/// Writes values into a hash, one after another.
 #[derive(Debug)]
 pub(crate) struct Encoder(blake3::Hasher);
 
 // === impl Encoder ===
 
 impl Encoder {
-    /// `purpose` keeps digests of different things apart.
+    /// `purpose` keeps the digests of different things distinct.
     pub(crate) fn new(purpose: &str) -> Self {
         Self(blake3::Hasher::new_derive_key(purpose))
     }
@@ -92,7 +93,7 @@ impl Encoder {
         }
     }
 
-    /// The conversation. A text alone is the same as one turn of the user.
+    /// The conversation. A plain text is the same as a single user turn.
     pub(crate) fn query(&mut self, item: &Item) {
         let turns = item.query.turns();
         self.number(turns.len() as u64);
@@ -108,7 +109,7 @@ impl Encoder {
         }
     }
 
-    /// Reference, criteria and principles. A blank reference and an empty list are the same as none.
+    /// Reference, criteria and principles. A blank reference and an empty list count as absent.
     pub(crate) fn guidance(&mut self, item: &Item) {
         self.optional(item.known_answer(), Self::text);
         self.texts(item.criteria.as_deref().unwrap_or_default().iter().map(String::as_str));

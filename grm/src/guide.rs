@@ -1,8 +1,8 @@
-//! Guided read-out: when the critique has ended, and what the engine then writes itself.
+//! Guided read-out: when the critique has ended, and what the engine then writes by itself.
 //!
-//! The engine appends [`opening`], reads a score a response from the legal [`Scale::choices`]
-//! with [`SEPARATOR`] between, and closes with [`CLOSING`]. Scores come from the engine's own state,
-//! never from matching text, so nothing that a response or a critique says can forge one.
+//! The engine appends [`opening`], reads one score per response from the legal [`Scale::choices`], separated by
+//! [`SEPARATOR`], and finishes with [`CLOSING`]. Scores come from the engine's own state, never from matching text, so
+//! nothing in a response or a critique can forge one.
 //!
 //! [`Scale::choices`]: crate::domain::Scale::choices
 
@@ -17,36 +17,37 @@ pub const SEPARATOR: &str = ", ";
 /// After the last score.
 pub const CLOSING: &str = "}";
 
-/// Markup that may stand before a box that begins a line.
+/// Markup that may precede a box at the start of a line.
 const BOX_MARKUP: [char; 6] = ['*', '_', '$', '#', ' ', '\t'];
 
-/// Tells a guided sample's critique where it ends: as soon as the model begins its own score line.
-/// That is a complete `Scores` heading at the start of the last line (with its colon, or with the
-/// line's end), also where a box has begun under it. One that is thought, quoted or fenced ends nothing. Nor does a box without a
-/// heading: critiques quote answers to mathematics so, and what the model would write into one is no score.
+/// Detects where a guided sample's critique ends: as soon as the model begins its own score line. That is a complete
+/// `Scores` heading at the start of the last line (with its colon, or with the line's end), even if a box has begun
+/// under it. A heading in a thought, a quotation or a fenced block does not end the critique. Neither does a box
+/// without a heading: critiques quote answers to mathematics in boxes, and what the model writes into such a box is not
+/// a score.
 ///
-/// Looks at the last line only, so it costs little after every token; blank lines do not hide it,
-/// since one token may hold a colon and two line ends.
+/// Only the last line is examined, so a call after every token is cheap. Blank lines after it are skipped, since one
+/// token may hold a colon and two line ends.
 #[derive(Debug, Clone, Default)]
 pub struct CritiqueWatch {
     begins: Begins,
     seen_bytes: usize,
     lines: OwnLines,
-    /// The last line that has ended and holds words of the model's own.
+    /// The last complete line that contains words of the model's own.
     last_words: String,
 }
 
 // === impl CritiqueWatch ===
 
 impl CritiqueWatch {
-    /// Of a text that begins so.
+    /// Watches a text that begins as `begins` says.
     pub fn beginning(begins: Begins) -> Self {
         let lines = OwnLines::beginning(begins);
         Self { begins, seen_bytes: 0, lines, last_words: String::new() }
     }
 
-    /// True when the critique has ended. `text` is the whole text so far, longer each time; a
-    /// shorter one begins anew.
+    /// True when the critique has ended. `text` is the whole text so far and grows from call to call; a shorter one
+    /// restarts the watch.
     pub fn look(&mut self, text: &str) -> bool {
         if text.len() < self.seen_bytes {
             *self = Self::beginning(self.begins);
@@ -74,9 +75,9 @@ fn has_heading(own: &str) -> bool {
     matches!(last_line_heading(own), Heading::Complete { .. })
 }
 
-/// What the engine appends to `text`, which begins so, in order that it ends in `Scores: \boxed{`, wherever the free text
-/// stopped: after a whole heading, inside one, inside the box's command, in mid-sentence, or inside
-/// a thought or a fence, which is closed first.
+/// What the engine appends to `text` so that it ends in `Scores: \boxed{`, wherever the free text stopped: after a
+/// whole heading, inside one, inside the box's command, in mid-sentence, or inside a thought or a fenced block, which
+/// is closed first. `begins` says where `text` begins.
 pub fn opening(text: &str, begins: Begins) -> String {
     let (own, open) = own_words(text, begins);
     if !open.is_nothing() {
@@ -106,13 +107,13 @@ pub fn opening(text: &str, begins: Begins) -> String {
     }
 }
 
-/// The beginning of a box that stands under a `Scores` heading, with nothing between.
+/// The beginning of a box directly under a `Scores` heading, with nothing in between.
 fn box_under_heading(text: &str) -> Option<&str> {
     let (before, _) = text.rsplit_once('\n')?;
     fresh_box(text).filter(|_| has_heading(&format!("{before}\n")))
 }
 
-/// The beginning of a box, where the last line is nothing else: from `\b` to `\boxed{`.
+/// The beginning of a box, from `\b` to `\boxed{`, if the last line holds nothing else.
 fn fresh_box(text: &str) -> Option<&str> {
     let last_line = text.rsplit('\n').next().unwrap_or_default();
     let begun = last_line.trim_start_matches(BOX_MARKUP);
@@ -192,8 +193,8 @@ mod tests {
         }
     }
 
-    /// Qwen's vocabulary has a token of a colon and two line ends: the last line was blank, and the
-    /// model went on to write scores of its own.
+    /// Qwen's vocabulary has a token of a colon and two line ends: the last line was then blank, and the model
+    /// continued with scores of its own.
     #[test]
     fn blank_lines_after_a_heading_do_not_hide_it() {
         for text in ["fine\nScores:\n\n", "fine\n**Scores:**\n\n", "### Scores\n \n", "Scores:\r\n"]

@@ -10,7 +10,7 @@ pub fn method_version() -> String {
     format!("parser-{PARSER_VERSION}+guide-{GUIDE_VERSION}")
 }
 
-/// Digest of plan, template, parser and guide, hex. A vote never mixes two.
+/// Hex digest of plan, template, parser and guide. A vote never mixes samples of different digests.
 pub fn method_digest(template: &Template) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("jury.v1 method digest");
     hasher.update(template.digest().as_bytes());

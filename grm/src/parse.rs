@@ -1,22 +1,20 @@
-//! Model text to scores: an outcome with its issues, never a panic, never a guess.
+//! Reads scores from a model's text: an outcome with its issues, never a panic, never a guess.
 //!
 //! ```text
 //! ... Specific Criteria: <principles> Analysis: <critique> Scores: \boxed{8, 3}
 //! ```
 //!
-//! Only the model's own words are looked at: no thoughts, no fenced blocks, no quotations, and no
-//! scores that the item's own text holds ([`ScoreShape::of_prompt`]). Of these, in this order of
-//! precedence:
+//! Only the model's own words count: no thoughts, no fenced blocks, no quotations, and no scores that the item's own
+//! text contains ([`ScoreShape::of_prompt`]). Among these, in order of precedence:
 //!
 //! 1. the last `Scores` heading that has a box under it: of those boxes, the last of the right
 //!    shape;
 //! 2. a bare `[8, 3]`, the first bracket under the last `Scores` heading, if it has the right shape;
 //! 3. only in a text without a `Scores` heading: the last box of the right shape anywhere.
 //!
-//! The right shape is as many numbers as responses shown, all whole (`8`, `8.0`) and on the scale. Whatever
-//! else there is makes a failed sample that says which rule broke: published parsers drop and
-//! clamp instead, and so make rewards up. A box before the heading never counts: it may be one that
-//! the critique quotes from a response.
+//! The right shape is as many numbers as responses shown, all whole (`8`, `8.0`) and on the scale. Anything else makes
+//! a failed sample that says which rule was broken. (Published parsers drop and clamp values instead, and so invent
+//! rewards.) A box before the heading never counts: the critique may be quoting it from a response.
 
 pub(crate) mod heading;
 pub(crate) mod own;
@@ -44,7 +42,7 @@ pub const PARSER_VERSION: u32 = 3;
 /// How a box begins.
 pub(crate) const BOX_OPENING: &str = "\\boxed{";
 
-/// What a text amounts to.
+/// The result of parsing a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
     /// The criteria that the model wrote.
@@ -57,10 +55,9 @@ pub struct Parsed {
     pub issues: Vec<Issue>,
 }
 
-/// Reads the text of a free sample whose scores must have `shape`. Takes time linear in the text.
+/// Parses the text of a free sample whose scores must have `shape`. Takes time linear in the text.
 ///
-/// Without scores, the critique goes on to the text's end, so that a person can see what the model
-/// wrote in their place.
+/// Without scores, the critique runs to the end of the text, so that people can see what the model wrote instead.
 pub fn parse_free(text: &str, shape: &ScoreShape, finish: Finish) -> Parsed {
     let (own, open) = own_words(text, shape.begins);
     let found = find(&own, shape);
@@ -100,7 +97,7 @@ impl Parsed {
     }
 }
 
-/// Scores and where they stood.
+/// Scores and where they were found.
 #[derive(Debug)]
 struct Found {
     /// Where the trajectory ends: at the heading of the scores, or at their box.
@@ -109,8 +106,8 @@ struct Found {
     issues: Vec<Issue>,
 }
 
-/// Applies the order of precedence; without scores, what is wrong in the likeliest place, if there
-/// is such a place.
+/// Applies the order of precedence. If there are no scores, returns what is wrong at the likeliest place, if there is
+/// one.
 fn find(own: &str, shape: &ScoreShape) -> Result<Found, Option<Problem>> {
     let boxes = boxes(own);
     let headings: Vec<_> = scores_headings(own).collect();
@@ -118,7 +115,7 @@ fn find(own: &str, shape: &ScoreShape) -> Result<Found, Option<Problem>> {
     found.or_else(|problem| single_score_line(&boxes, &headings, shape).ok_or(problem))
 }
 
-/// With one response shown: the box that a score line begins with, though the item holds one like it elsewhere.
+/// With one response shown: the box that begins a score line, even if the item contains the same box elsewhere.
 fn single_score_line(
     boxes: &[Candidate<'_>],
     headings: &[Range<usize>],
@@ -147,7 +144,7 @@ fn find_in(
             ..found
         });
     };
-    // The heading over the last box that is no copy: the last one before it.
+    // The heading over the last box that is not a copy: the last heading before that box.
     let is_own =
         |candidate: &&Candidate<'_>| !matches!(candidate.read(shape), Err(Problem::Planted));
     let last_box = boxes.iter().rfind(is_own).or(boxes.last());
@@ -165,7 +162,7 @@ fn find_in(
     Ok(Found { score_line: last_heading.start, issues, ..found })
 }
 
-/// The last candidate of the right shape; without one, what is wrong with the last.
+/// The last candidate of the right shape; if there is none, what is wrong with the last one.
 fn last_of_shape(
     candidates: &[Candidate<'_>],
     shape: &ScoreShape,
@@ -193,7 +190,7 @@ fn last_of_shape(
     Ok(Found { score_line, scores: reading.scores, issues })
 }
 
-/// A problem's kind, and a sentence that names it as what it is.
+/// The failure's kind, and a sentence that describes it.
 fn described(problem: Option<Problem>, shape: &ScoreShape) -> (FailureKind, String) {
     let Scale { min, max } = shape.scale;
     let scores = match shape.n_shown {

@@ -1,11 +1,11 @@
-//! The plan: k samples with their seeds and orders, and spare ones, as a pure function of the request.
+//! The plan: k samples with their seeds and orders, and spare samples, as a pure function of the request.
 //!
 //! ```text
 //! responses -> distinct ones -> orders, balanced by index -> seeds
 //! ```
 //!
-//! The plan depends on what is rendered and on the request's seed and settings; never on ids,
-//! labels or the best response.
+//! The plan depends on what is rendered and on the request's seed and settings, never on ids, labels or the best
+//! response.
 
 mod fitting;
 mod order;
@@ -16,39 +16,39 @@ use crate::domain::{SampleSpec, ScoreRequest, Settings};
 pub use fitting::{Fitting, Overflow, refit};
 pub use seed::{ContentDigest, content_digest};
 
-/// Version of orders and seeds. Part of the method digest: change it when the same request would get others.
+/// Version of orders and seeds. Part of the method digest: change it when the same request would get different ones.
 pub const PLAN_VERSION: u32 = 3;
 
 /// The samples of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The k samples, by index; as many as a round of panels takes, where k is less.
+    /// The k samples, by index; or as many as one round of panels takes, if that is more.
     pub samples: Vec<SampleSpec>,
-    /// Spare samples, whose indices and orders go on where those of `samples` end. Spare j is drawn when at least j + 1
-    /// of the samples before it ended without scores of their own.
+    /// Spare samples, whose indices and orders continue those of `samples`. Spare j is drawn when at least j + 1 of the
+    /// samples before it ended without scores of their own.
     pub spares: Vec<SampleSpec>,
-    /// Samples after which orders are balanced: a multiple of it has shown every response equally often, and up to
-    /// `max_panel` responses in every position equally often. At least 1.
+    /// Number of samples after which orders are balanced: each multiple of it has shown every response equally often,
+    /// and, with up to `max_panel` responses, in every position equally often. At least 1.
     pub block: u32,
-    /// Per response, the lowest index with the same bytes: its own if it is distinct from those
-    /// before it. Only distinct responses are ever shown.
+    /// For each response, the lowest index with the same bytes; this is its own index if no earlier response is equal.
+    /// Only distinct responses are ever shown.
     pub duplicate_of: Vec<usize>,
     /// Digest of what is rendered.
     pub content: ContentDigest,
 }
 
-/// How much there is to prefill.
+/// How much has to be prefilled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Distinct prompts. With several panels as many as samples: two deals may be the same, but hardly ever are.
+    /// Distinct prompts. With several panels, counted as one per sample: two deals may coincide, but hardly ever do.
     pub n_prompts: u32,
-    /// Samples that are planned: k, or one a panel where there are more panels.
+    /// Samples planned: k, or one per panel if there are more panels than that.
     pub n_samples: u32,
     /// Distinct responses.
     pub n_shown: u32,
     /// Bytes of the distinct responses.
     pub shown_bytes: u64,
-    /// Most responses that a prompt shows.
+    /// Maximum number of responses that a prompt shows.
     pub panel: u32,
 }
 
@@ -57,7 +57,8 @@ pub fn plan(request: &ScoreRequest) -> Plan {
     plan_fitting(request, &Fitting::default())
 }
 
-/// The same with prompts that fit the model's context. What is shown is planned as if there were nothing else.
+/// As [`plan`], with prompts that fit the model's context. The responses that are shown are planned as if there were no
+/// others.
 pub fn plan_fitting(request: &ScoreRequest, fitting: &Fitting) -> Plan {
     let duplicate_of = duplicate_of(&request.item.responses);
     let shown = fitting::shown(&duplicate_of, fitting);
@@ -66,7 +67,7 @@ pub fn plan_fitting(request: &ScoreRequest, fitting: &Fitting) -> Plan {
     in_panels(request, duplicate_of, (&shown, content), max_panel)
 }
 
-/// Plans a request that shows these responses, whose digest is known: no text is looked at.
+/// Plans a request that shows these responses, given their digest: no text is read.
 fn in_panels(
     request: &ScoreRequest,
     duplicate_of: Vec<usize>,
@@ -88,7 +89,7 @@ fn in_panels(
     Plan { samples, spares, block, duplicate_of, content }
 }
 
-/// How much there is to prefill for the k samples of `request`, without planning them.
+/// How much has to be prefilled for the k samples of `request`, without planning them.
 pub fn extent(request: &ScoreRequest) -> Extent {
     let Settings { k, max_panel, .. } = request.settings;
     let responses = &request.item.responses;
@@ -101,7 +102,7 @@ pub fn extent(request: &ScoreRequest) -> Extent {
     Extent { n_prompts, n_samples, n_shown, shown_bytes, panel: n_shown.div_ceil(n_panels) }
 }
 
-/// Per response, the lowest index of a response with the same bytes.
+/// For each response, the lowest index of a response with the same bytes.
 pub fn duplicate_of(responses: &[String]) -> Vec<usize> {
     responses
         .iter()
@@ -109,7 +110,7 @@ pub fn duplicate_of(responses: &[String]) -> Vec<usize> {
         .collect()
 }
 
-/// The responses that are shown: of those with the same bytes the first.
+/// The responses that are shown: the first of each set with the same bytes.
 fn distinct(duplicate_of: &[usize]) -> Vec<usize> {
     (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response).collect()
 }

@@ -4,10 +4,9 @@
 //! item + order -> template with placeholders -> split -> [trusted, untrusted, trusted, ...]
 //! ```
 //!
-//! A template sees placeholders where the caller's text will stand, so it cannot run that text as
-//! template code; the caller's text is put in afterwards, as spans of its own, with markers of our
-//! format escaped. `best` and `labels` of an item never reach a prompt, but for
-//! [`Variant::Hinted`].
+//! A template sees placeholders instead of the caller's text, so it cannot run that text as template code. The caller's
+//! text is inserted afterwards, as separate spans, with the markers of our format escaped. An item's `best` and
+//! `labels` never reach a prompt, except in [`Variant::Hinted`].
 
 mod escape;
 mod slots;
@@ -31,14 +30,14 @@ pub struct Message {
     pub spans: Vec<Span>,
 }
 
-/// A piece of text of one trust.
+/// A piece of text with a single trust level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// The text; prompts of one item share it.
     pub text: Arc<str>,
     /// Who wrote it.
     pub trust: Trust,
-    /// The caller's index of the response that this is.
+    /// The caller's index, if the text is a response.
     pub response: Option<usize>,
 }
 
@@ -51,7 +50,7 @@ pub enum Trust {
     Untrusted,
 }
 
-/// What a prompt is made of.
+/// The input for rendering a prompt.
 #[derive(Debug, Clone, Copy)]
 pub struct PromptInput<'a> {
     /// What is judged.
@@ -60,23 +59,23 @@ pub struct PromptInput<'a> {
     pub order: &'a [usize],
     /// The legal scores.
     pub scale: Scale,
-    /// Which prompt.
+    /// Which variant of the prompt.
     pub variant: Variant,
 }
 
-/// Which prompt.
+/// Variants of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// For rewards.
     Plain,
-    /// For rejective fine-tuning only (paper, section 3.2): tells which response is best.
+    /// For rejective fine-tuning only (paper, section 3.2): reveals which response is best.
     Hinted {
         /// The caller's index of the best response; it must be shown.
         best: usize,
     },
 }
 
-/// A prompt, ready for a worker.
+/// A prompt that is ready for a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderedPrompt {
     /// Its turns.

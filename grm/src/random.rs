@@ -7,12 +7,12 @@ pub struct SplitMix64(u64);
 // === impl SplitMix64 ===
 
 impl SplitMix64 {
-    /// The sequence of `seed`.
+    /// The sequence for `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The sequence of `seed` for one purpose: different purposes of one seed draw different numbers.
+    /// The sequence for one purpose: different purposes of the same seed draw different numbers.
     pub fn for_purpose(seed: u64, purpose: &str) -> Self {
         let hash = blake3::hash([&seed.to_le_bytes()[..], purpose.as_bytes()].concat().as_slice());
         Self(u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes")))
@@ -39,7 +39,7 @@ impl SplitMix64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Puts `items` into one of their orders, each as likely as any other (Fisher-Yates).
+    /// Permutes `items`, every order being equally likely (Fisher-Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

@@ -1,4 +1,4 @@
-//! When enough samples are drawn: the shortest prefix, in index order, after which a stop rule fires.
+//! Decides when enough samples are drawn: the shortest prefix, in index order, after which a stop rule fires.
 //!
 //! ```text
 //! lossless     no outcome of the samples left changes the pick
@@ -7,10 +7,10 @@
 //! arrivals     samples as they arrive -> the prefix, whatever the order of arrival
 //! ```
 //!
-//! A rule reads prefixes, never whatever happens to be there: short critiques arrive first, and to let them decide would
-//! let them win. Rules fire where a block of orders ends, so that positions are balanced. Samples behind the prefix never vote.
-//! A prefix with a sample that did not come to its own end (lost, cut off) fires nothing: a verdict that stopped early is
-//! whole. `docs/voting.md` has the formulas and proofs.
+//! A rule examines prefixes, never whichever samples have arrived: short critiques arrive first, and stopping on
+//! arrival order would favour them. Rules fire only where a block of orders ends, so that positions are balanced.
+//! Samples after the prefix never vote. A prefix fires nothing if one of its samples did not complete (lost, cut off):
+//! a verdict that stopped early is whole. `docs/voting.md` has the formulas and proofs.
 
 mod arrivals;
 mod confidence;
@@ -25,30 +25,30 @@ use crate::vote::Rule;
 
 pub use arrivals::{Arrivals, Drawn};
 
-/// Everything that a stop rule looks at beside the samples.
+/// Everything that a stop rule depends on, except the samples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stopping {
     stop: StopRule,
     rule: Rule,
-    /// Lowest and highest value that a vote may have.
+    /// Lowest and highest value of a vote.
     values: (f64, f64),
-    /// Fewest valid samples; `None`: half of the prefix.
+    /// Minimum number of valid samples; `None`: half of the prefix.
     min_samples: Option<u32>,
     plan: Plan,
     /// Responses that samples show, in ascending order.
     shown: Vec<usize>,
 }
 
-/// A stop rule has fired.
+/// A stop rule that fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop {
-    /// Samples that the verdict is made of: those with an index below this.
+    /// The verdict is based on the samples with an index below this.
     pub prefix: u32,
-    /// Which rule it was.
+    /// Which rule fired.
     pub by: StoppedBy,
 }
 
-/// What a stop rule would have made of recorded samples.
+/// What a stop rule would have done with recorded samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replay {
     /// Samples needed.
@@ -57,13 +57,12 @@ pub struct Replay {
     pub saved: u32,
 }
 
-/// Fewest valid samples worth a verdict that is made of `n`: as many as were asked for, or half.
+/// Minimum number of valid samples for a verdict based on `n`: the requested number, or half of `n`.
 pub fn min_samples(asked: Option<u32>, n: u32) -> u32 {
     asked.unwrap_or(n.div_ceil(2))
 }
 
-/// Replays recorded samples, in any order: rules compared in this way are compared on the same draws. Spare samples are not
-/// looked at.
+/// Replays recorded samples, in any order, so that rules can be compared on the same draws. Spare samples are ignored.
 pub fn replay(samples: &[Sample], stopping: &Stopping) -> Replay {
     let k = stopping.k();
     let mut arrivals = Arrivals::new(stopping.clone());
@@ -87,7 +86,7 @@ impl Stopping {
         Self { stop, rule, values, min_samples, plan: plan.clone(), shown }
     }
 
-    /// Whether the rule fires after `prefix`, the first samples of the plan in index order.
+    /// The rule that fires after `prefix`, the first samples of the plan in index order, if it does.
     pub fn fires_after(&self, prefix: &[Sample]) -> Option<StoppedBy> {
         let (n, block) = (prefix.len(), self.plan.block as usize);
         let is_block_end = n > 0 && n.is_multiple_of(block) && n < self.plan.samples.len();

@@ -4,9 +4,9 @@ use crate::domain::Sample;
 
 /// Principles, critique and score line under the headings that the prompt asks for; `None` for a sample without scores.
 ///
-/// Scores that are means are rounded to the nearest whole number, halves up: a Meta RM is trained on what models write.
-/// The text is made of the sample's parts, so that it is the same for guided and free samples, however the model
-/// wrote its headings.
+/// Scores that are means are rounded to the nearest whole number, halves up, because a Meta RM is trained on what
+/// models write. The text is assembled from the sample's parts, so that it is the same for guided and free samples,
+/// however the model wrote its headings.
 pub fn text(sample: &Sample) -> Option<String> {
     let scores = sample.scores()?.scores.iter();
     let scores: Vec<String> = scores.map(|score| format!("{:.0}", score.round())).collect();

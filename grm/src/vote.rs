@@ -6,10 +6,9 @@
 //! vote     votes -> rewards, pick, agreement     bootstrap  how sure the pick is
 //! ```
 //!
-//! The paper sums scores; a reward here is their mean, which differs by the factor k and does not
-//! grow with it. Sums run in index order, so the same samples give the same bits whatever order
-//! they arrived in. Means of scores below 2^10 over at most 2^8 samples are exact enough that equal
-//! sums over equally many samples are equal rewards.
+//! The paper sums scores. A reward here is their mean: it differs by the factor k, and does not grow with k. Sums run
+//! in index order, so the same samples give the same bits whatever order they arrived in. Means of scores below 2^10
+//! over at most 2^8 samples are exact enough that equal sums over equally many samples are equal rewards.
 
 mod bootstrap;
 mod exemplar;
@@ -22,34 +21,35 @@ pub use exemplar::exemplar;
 pub use rule::{Calibration, Rule, is_unranked};
 pub(crate) use votes::{Tally, Vote, unit, votes};
 
-/// What the samples amount to.
+/// The result of a vote.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ballot {
-    /// The rule that was in force: [`Rule::Mean`] in place of one that needs meta scores where a valid sample has none.
+    /// The rule that was applied: [`Rule::Mean`] instead of a rule that needs meta scores if a valid sample has none.
     pub rule: Rule,
-    /// Per response, the weighted mean of what the voting samples that showed it say: of its scores, or under
-    /// [`Rule::Majority`] of its shares, 0..=1. `None` where none of them showed it, by majority beside another.
+    /// For each response, the weighted mean over the voting samples that showed it: of its scores, or under
+    /// [`Rule::Majority`] of its shares, 0..=1. `None` if no voting sample showed it; under majority, if none showed it
+    /// beside another.
     pub rewards: Vec<Option<f64>>,
-    /// Index of the highest reward, the lowest index of equals; `None` for a single response.
+    /// Lowest index with the highest reward; `None` for a single response.
     pub pick: Option<usize>,
-    /// Every index with the highest reward, when there are several.
+    /// All indices with the highest reward, if there are several.
     pub tied: Vec<usize>,
-    /// Weighted mean share of the voting samples that showed the pick beside others whose own best it is; equals split, identical
-    /// responses included. 0..=1; `None` where none compared it.
+    /// Weighted mean share of the voting samples that prefer the pick, among those that showed it beside others; ties
+    /// are split, identical responses included. 0..=1; `None` if no sample compared it.
     pub agreement: Option<f64>,
-    /// Share of bootstrap resamples of the voting samples with the same pick; equals split. 0..=1. `None` too
-    /// when fewer than two of them showed the pick: resamples of one sample are all the same.
+    /// Share of bootstrap resamples of the voting samples with the same pick; ties are split. 0..=1. `None` also when
+    /// fewer than two voting samples showed the pick: resamples of a single sample are all the same.
     pub confidence: Option<f64>,
     /// Indices of the samples that voted, ascending.
     pub voters: Vec<u32>,
-    /// Parallel to `voters`: how much each weighs; they add up to 1. Empty when all weigh the same.
+    /// Parallel to `voters`: the weight of each; weights add up to 1. Empty when all weigh the same.
     pub weights: Vec<f64>,
 }
 
-/// Lets the samples vote by `rule`, as far as it is in force.
+/// Votes by `rule`, or by the rule that replaces it if it cannot be applied.
 ///
-/// `duplicate_of[i]` is the lowest index of a response identical to response i: identical responses
-/// share one reward. Samples may come in any order; failed ones do not vote.
+/// `duplicate_of[i]` is the lowest index of a response identical to response i; identical responses share one reward.
+/// Samples may come in any order; failed ones do not vote.
 pub fn vote(duplicate_of: &[usize], samples: &[Sample], rule: Rule) -> Ballot {
     let rule = rule.in_force(samples);
     let (votes, unit) = (votes(duplicate_of, samples, rule), unit(rule));
@@ -75,7 +75,7 @@ pub fn vote(duplicate_of: &[usize], samples: &[Sample], rule: Rule) -> Ballot {
     ballot
 }
 
-/// The rewards of a vote alone, for whoever votes on many subsets of the same samples.
+/// Only the rewards of a vote, for callers that vote on many subsets of the same samples.
 pub fn rewards_of(duplicate_of: &[usize], samples: &[Sample], rule: Rule) -> Vec<Option<f64>> {
     let rule = rule.in_force(samples);
     rewards(duplicate_of, &votes(duplicate_of, samples, rule), unit(rule))
@@ -84,7 +84,7 @@ pub fn rewards_of(duplicate_of: &[usize], samples: &[Sample], rule: Rule) -> Vec
 // === impl Ballot ===
 
 impl Ballot {
-    /// No rewards for `n_responses`.
+    /// A ballot without rewards for `n_responses`.
     pub fn none(n_responses: usize, rule: Rule) -> Self {
         Self {
             rule,
@@ -115,7 +115,7 @@ fn weights(votes: &[Vote<'_>], rule: Rule) -> Vec<f64> {
     votes.iter().map(|vote| vote.weight / total).collect()
 }
 
-/// Index of the highest reward; of equals the lowest index.
+/// Index of the highest reward; among equals, the lowest index.
 pub(crate) fn highest(rewards: impl Iterator<Item = Option<f64>>) -> Option<usize> {
     let mut best: Option<(usize, f64)> = None;
     for (response, reward) in rewards.enumerate() {
@@ -128,8 +128,8 @@ pub(crate) fn highest(rewards: impl Iterator<Item = Option<f64>>) -> Option<usiz
     best.map(|(response, _)| response)
 }
 
-/// The pick's part of a pick that all responses with the highest reward share: nothing but their order
-/// in the request sets them apart. Identical responses always share.
+/// The share of the pick among all responses with the highest reward: only their order in the request distinguishes
+/// them. Identical responses always share.
 fn share_of_pick(rewards: impl Iterator<Item = Option<f64>>, pick: usize) -> f64 {
     let (mut highest, mut n_highest, mut has_pick) = (f64::NEG_INFINITY, 0_u32, false);
     for (response, reward) in rewards.enumerate() {
@@ -146,7 +146,7 @@ fn share_of_pick(rewards: impl Iterator<Item = Option<f64>>, pick: usize) -> f64
 fn agreement(duplicate_of: &[usize], pick: usize, votes: &[Vote<'_>]) -> Option<f64> {
     let distinct = duplicate_of[pick];
     let (mut sum, mut weight) = (0.0, 0.0);
-    // One that showed nothing else has no preference.
+    // A sample that showed nothing else has no preference.
     let n_shown =
         |vote: &Vote<'_>| duplicate_of.iter().filter(|&it| vote.order.contains(it)).count();
     let compares = |vote: &&Vote<'_>| vote.order.contains(&distinct) && n_shown(vote) > 1;

@@ -1,5 +1,5 @@
-//! Any text gives scores of the right shape or none, its sections are pieces of it, and a box
-//! quoted in a line before it changes nothing.
+//! Any text gives either scores of the right shape or none, its sections are pieces of it, and a box quoted in a line
+//! before it changes nothing.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ fuzz_target!(|case: Case<'_>| {
     let shape = case.shape();
     let item_text = case.item_text();
     let planted_shape = case.shape_of_prompt(&item_text);
-    // What the item says under a heading or in a box is no verdict, wherever the model repeats it.
+    // What the item itself says under a heading or in a box is not a verdict, wherever the model repeats it.
     let copied = parse_free(&item_text, &planted_shape, Finish::EndOfText);
     assert!(copied.scores().is_none(), "a copy of the item was scored");
     let thought = format!("<think>\n{}", text.replace('>', ""));

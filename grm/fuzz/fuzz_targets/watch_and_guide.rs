@@ -1,5 +1,5 @@
-//! Where the watch fires, the parser finds scores, whatever a text is cut into and whatever is
-//! quoted before it; what the guide writes, the parser reads.
+//! Where the watch fires, the parser finds scores, however the text is split and whatever is quoted before it; and the
+//! parser can read what the guide writes.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use jury_grm::parse::{Begins, ScoreBoxWatch, parse_free};
 use jury_grm_fuzz::Case;
 use libfuzzer_sys::fuzz_target;
 
-/// Longest text: every prefix is looked at.
+/// Longest text; every prefix is checked.
 const MAX_TEXT_BYTES: usize = 4096;
 
 fuzz_target!(|case: Case<'_>| {

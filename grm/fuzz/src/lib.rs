@@ -1,16 +1,16 @@
-//! Model texts as the fuzzer makes them: fragments of the format, so that it need not find the
-//! words by chance, and any text between them.
+//! Model texts as the fuzzer generates them: fragments of the format, so that it does not have to find the words by
+//! chance, with arbitrary text in between.
 
 use arbitrary::Arbitrary;
 use jury_grm::domain::Scale;
 use jury_grm::parse::ScoreShape;
 use jury_grm::prompt::{Message, Span, Trust};
 
-/// A text, and the sample that it is read for.
+/// A text, and the sample it is read for.
 #[derive(Debug, Arbitrary)]
 pub struct Case<'a> {
     pieces: Vec<Piece<'a>>,
-    /// Text that the item holds.
+    /// Text that the item contains.
     planted: Vec<Piece<'a>>,
     n_shown: u8,
     is_binary: bool,
@@ -41,7 +41,7 @@ enum Piece<'a> {
     Space,
     Backslash,
     Dollar,
-    /// As many as responses are shown.
+    /// As many numbers as responses are shown.
     Numbers(i16),
     Text(&'a str),
     Think,
@@ -51,7 +51,7 @@ enum Piece<'a> {
     Quoted,
     QuotationMark,
     Backtick,
-    /// A number that is whole but written with a point.
+    /// A whole number written with a decimal point.
     Point(u8),
 }
 
@@ -63,17 +63,17 @@ impl Case<'_> {
         self.pieces.iter().map(|piece| piece.text(self.n_shown())).collect()
     }
 
-    /// What the scores must look like when nothing is planted.
+    /// The shape required of the scores when nothing is planted.
     pub fn shape(&self) -> ScoreShape {
         ScoreShape::new(self.n_shown(), self.scale())
     }
 
-    /// The text that the item holds.
+    /// The text that the item contains.
     pub fn item_text(&self) -> String {
         self.planted.iter().map(|piece| piece.text(self.n_shown())).collect()
     }
 
-    /// What the scores must look like when the item holds its text.
+    /// The shape required of the scores when the item contains its text.
     pub fn shape_of_prompt(&self, item_text: &str) -> ScoreShape {
         let text = item_text.into();
         let span = Span { text, trust: Trust::Untrusted, response: None };
@@ -81,7 +81,7 @@ impl Case<'_> {
         ScoreShape::of_prompt(&[message], self.n_shown(), self.scale())
     }
 
-    /// Responses shown: few, so that boxes of the right shape are found, or as many as there can be.
+    /// Responses shown: either few, so that boxes of the right shape are found, or as many as are allowed.
     pub fn n_shown(&self) -> usize {
         [1, 2, 3, 4, 8, 64][usize::from(self.n_shown) % 6]
     }

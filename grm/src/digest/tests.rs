@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::{Query, Turn};
 use crate::plan::{content_digest, duplicate_of};
 
-/// Few texts, so that random items often share them, and among them the words that name parts.
+/// Few texts, so that random items often share them; they include the names of the parts.
 fn text() -> impl Strategy<Value = String> {
     let texts =
         vec!["", "a", "b", "ab", "user", "responses", "reference", "criteria", "principles"];
@@ -55,7 +55,8 @@ fn request() -> impl Strategy<Value = ScoreRequest> {
     })
 }
 
-/// What makes two requests the same: an empty list is no list, a blank reference none, a text is a turn of the user.
+/// Normalises what makes two requests the same: an empty list is no list, a blank reference no reference, a text one
+/// user turn.
 fn plain(mut request: ScoreRequest) -> ScoreRequest {
     let item = &mut request.item;
     item.query = Query::Turns(item.query.turns());
@@ -66,7 +67,7 @@ fn plain(mut request: ScoreRequest) -> ScoreRequest {
     request
 }
 
-/// What reaches a prompt of `item`.
+/// The part of `item` that reaches a prompt.
 fn rendered(item: Item) -> Item {
     let mut item = plain(ScoreRequest::new(item)).item;
     let duplicate_of = duplicate_of(&item.responses);
@@ -84,7 +85,7 @@ fn content(item: &Item) -> crate::plan::ContentDigest {
     content_digest(item, &duplicate_of(&item.responses))
 }
 
-/// What is judged of `item`.
+/// The part of `item` that is judged.
 fn judged(item: Item) -> Item {
     let item = plain(ScoreRequest::new(item)).item;
     Item {
@@ -95,7 +96,7 @@ fn judged(item: Item) -> Item {
     }
 }
 
-/// The list of one item read as the heading of the other's.
+/// A list in one item was once read as the heading of the other's.
 #[test]
 fn a_part_never_passes_for_another() {
     let bare = Item::bare(Query::Text("q".into()), vec!["a".into(), "b".into()]);

@@ -10,7 +10,7 @@ use super::json::{self, JsonError, KeyHint, keys, message};
 /// except in the hinted variant of rejective fine-tuning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
-    /// The caller's name for the item, echoed in the verdict.
+    /// The caller's name for the item; the verdict repeats it.
     #[serde(default, deserialize_with = "message::id")]
     pub id: String,
     /// Where the item came from, for reports.
@@ -21,13 +21,13 @@ pub struct Item {
     /// The candidate responses, at least one. Indices everywhere refer to this order.
     #[serde(deserialize_with = "message::responses")]
     pub responses: Vec<String>,
-    /// A ground-truth answer that the model may compare with; [`Item::known_answer`] says whether there is one.
+    /// A ground-truth answer for the model to compare with; see [`Item::known_answer`] for whether there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// Rubrics that take the place of the template's general criteria.
+    /// Rubrics that replace the template's general criteria.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub criteria: Option<Vec<String>>,
-    /// Principles written ahead, which the critique then applies.
+    /// Principles supplied by the caller, which the critique then applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principles: Option<Vec<String>>,
     /// Index of the response known to be best.
@@ -41,8 +41,7 @@ pub struct Item {
     pub category: Option<String>,
 }
 
-/// What the responses answer: one user message, or a conversation that ends in a turn of the user or
-/// of a tool.
+/// What the responses answer: one user message, or a conversation that ends with a turn of the user or of a tool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Query {
@@ -71,19 +70,20 @@ pub enum Role {
     User,
     /// The model that answered earlier turns.
     Assistant,
-    /// What a tool gave back that the assistant had called.
+    /// The result of a tool that the assistant called.
     Tool,
-    /// Instructions to the assistant by who built on it; newer clients send them in place of the system's.
+    /// Instructions to the assistant from the application's developer; newer clients send them instead of a system
+    /// turn.
     Developer,
 }
 
-/// What an item is, for whoever wrote something else.
+/// The shape of an item, for error messages.
 const SHAPE: &str = r#"an item is one object with "query" and "responses""#;
 
 // === impl Item ===
 
 impl Item {
-    /// An item of nothing but a query and its responses.
+    /// An item with only a query and its responses.
     pub fn bare(query: Query, responses: Vec<String>) -> Self {
         Self {
             id: String::new(),
@@ -99,12 +99,12 @@ impl Item {
         }
     }
 
-    /// The reference, if it says anything: a blank one is none, however it came in.
+    /// The reference, unless it is blank: a blank one counts as absent, whichever way it came in.
     pub fn known_answer(&self) -> Option<&str> {
         self.reference.as_deref().filter(|reference| !reference.trim().is_empty())
     }
 
-    /// Bytes of all the text that is judged or judged by.
+    /// Bytes of all text that is judged or used to judge.
     pub fn text_bytes(&self) -> usize {
         let of_list =
             |list: &Option<Vec<String>>| -> usize { list.iter().flatten().map(String::len).sum() };
@@ -119,16 +119,16 @@ impl Item {
             + of_list(&self.principles)
     }
 
-    /// Reads an item from JSON, and gives the paths of the keys that nobody will look at.
+    /// Reads an item from JSON. Also returns the paths of unknown keys.
     ///
     /// # Errors
-    /// [`JsonError`] when `json` is not an object of this shape; it names the field.
+    /// [`JsonError`] when `json` is not an object of this shape; the error names the field.
     pub fn from_json(json: &str) -> Result<(Self, Vec<String>), JsonError> {
         let (item, value) = json::read(json, SHAPE)?;
         Ok((item, keys::unknown_of_item(&value)))
     }
 
-    /// What the unknown key at `path` was probably meant to be, if it is near anything.
+    /// What the unknown key at `path` was probably meant to be, if it resembles a known one.
     pub fn key_hint(path: &str) -> Option<KeyHint> {
         keys::meant(path)
     }

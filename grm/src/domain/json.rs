@@ -1,4 +1,4 @@
-//! Items and requests from JSON, the same for files, the command line and any door that speaks JSON.
+//! Reads items and requests from JSON, in the same way for files, the command line and the HTTP API.
 //!
 //! ```text
 //! text -> one value (not JSON? more than one?) -> typed, by serde -> limits
@@ -8,8 +8,8 @@
 //!
 //! [`json_line`] writes: one value, one line.
 //!
-//! Absent and null are the same, and take the default. Unknown keys are no error: they are returned,
-//! for the caller to warn of.
+//! Absent and null mean the same and take the default. Unknown keys are not an error: their paths are returned, so that
+//! the caller can warn about them.
 
 mod escape;
 pub(super) mod keys;
@@ -27,49 +27,49 @@ use serde_json::Value;
 pub use self::keys::KeyHint;
 pub use self::line::json_line;
 
-/// Why a JSON text is not what it should be.
+/// Why a JSON text was rejected.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum JsonError {
-    /// Not JSON.
+    /// The text is not JSON.
     #[error("not JSON at line {line}, column {column}: {problem}")]
     NotJson {
         /// Line of the text, 1-based.
         line: usize,
-        /// Byte of the line, 1-based.
+        /// Byte within the line, 1-based.
         column: usize,
-        /// What the parser met.
+        /// What the parser found.
         problem: String,
     },
-    /// A whole JSON value, and then more.
+    /// A complete JSON value, followed by more text.
     #[error("one JSON value ends before line {line}, column {column}, and more follows")]
     MoreFollows {
-        /// Line of what follows, 1-based.
+        /// Line of the extra text, 1-based.
         line: usize,
-        /// Byte of the line, 1-based.
+        /// Byte within the line, 1-based.
         column: usize,
     },
-    /// JSON, but no object.
+    /// JSON, but not an object.
     #[error("{what}, this is {found}")]
     NotAnObject {
-        /// What it should be.
+        /// What was expected.
         what: &'static str,
-        /// What it is instead.
+        /// What was found instead.
         found: &'static str,
     },
-    /// A field is missing, of another shape, or beyond a limit.
+    /// A field is missing, has the wrong type or shape, or exceeds a limit.
     #[error("{path}: {problem}")]
     Field {
         /// Path of the field, such as `query[1].role`.
         path: String,
-        /// What is wrong, with what is allowed.
+        /// What is wrong, and what is allowed.
         problem: String,
     },
 }
 
-/// Reads the one object that `json` holds, as a type and as a plain value. `what` says what it should be.
+/// Reads the single object in `json`, both as `T` and as a plain value. `what` describes the expected object.
 ///
 /// # Errors
-/// [`JsonError`] with the path of the first field that is wrong.
+/// [`JsonError`] with the path of the first wrong field.
 pub(super) fn read<T: DeserializeOwned>(
     json: &str,
     what: &'static str,
@@ -78,7 +78,7 @@ pub(super) fn read<T: DeserializeOwned>(
     if !value.is_object() {
         return Err(JsonError::NotAnObject { what, found: kind(&value) });
     }
-    // From the text again: a field given twice is seen there alone.
+    // Parsed from the text again, because only that detects a duplicate field.
     let mut text = serde_json::Deserializer::from_str(json);
     match serde_path_to_error::deserialize(&mut text) {
         Ok(read) => Ok((read, value)),
@@ -89,7 +89,7 @@ pub(super) fn read<T: DeserializeOwned>(
     }
 }
 
-/// Null, like absence, takes the default.
+/// Null takes the default, as absence does.
 pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -98,7 +98,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads an object, and nothing in its place: derived types would take a list of their fields, too.
+/// Reads an object and nothing else: derived types would also accept a list of their fields.
 pub(super) fn object<'de, D, T>(deserializer: D, expected: &'static str) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -107,7 +107,7 @@ where
     deserializer.deserialize_any(ObjectVisitor { expected, null: None })
 }
 
-/// The same, where null takes the default.
+/// As [`object`], but null takes the default.
 pub(super) fn object_or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -151,7 +151,7 @@ fn read_value(json: &str) -> Result<Value, JsonError> {
     }
 }
 
-/// What a value is, in the words of JSON.
+/// The JSON name of a value's type.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

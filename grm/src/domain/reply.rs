@@ -1,4 +1,4 @@
-//! Whether the reply to a request can be sent, known before any work.
+//! Checks, before any work, whether the reply to a request can be sent.
 //!
 //! ```text
 //! for each sample: responses shown x (legal scores + 2) x 8 bytes   certain, when a distribution
@@ -7,24 +7,24 @@
 //!                + max_critique_tokens x 4 bytes                    at the most, as a rule
 //! ```
 //!
-//! How wide a model's states are is not known before it has judged: 16 KiB are 4,096 numbers, more than most models that fit one
-//! accelerator have.
+//! The width of a model's hidden states is not known before it has judged. 16 KiB are 4,096 numbers, more than most
+//! models that fit one accelerator have.
 //!
 //! 256 samples of 24 responses on a scale of 0 to 100 have 256 x 24 x 103 x 8 = 5.06 MB of scores.
 
 use super::request::{RequestError, ScoreRequest};
 
-/// What a gRPC client takes that was told nothing.
+/// The default message limit of a gRPC client.
 const DEFAULT_CLIENT_BYTES: usize = 4 << 20;
-/// What a coordinator sends and our own clients take.
+/// The largest reply that a coordinator sends and that our own clients accept.
 const LARGEST_REPLY_BYTES: usize = 16 << 20;
-/// What a hidden state is taken for.
+/// Assumed size of a hidden state.
 const BYTES_A_STATE: usize = 16 << 10;
-/// What a token of text is taken for; English has about four letters in one.
+/// Assumed size of a token of text; English has about four letters per token.
 const BYTES_A_TOKEN: usize = 4;
 
-/// Refuses a request whose samples could not be sent. The numbers, whose size is certain, must be
-/// fit for any client; with the longest texts it must be a reply that we send.
+/// Rejects a request whose samples could not be sent. The numbers, whose size is certain, must fit any client's limit;
+/// together with the longest possible texts, the reply must fit our own.
 pub(super) fn check(request: &ScoreRequest) -> Result<(), RequestError> {
     if !request.include_samples {
         return Ok(());
@@ -38,7 +38,7 @@ pub(super) fn check(request: &ScoreRequest) -> Result<(), RequestError> {
     };
     let state = if request.include_hidden_states { BYTES_A_STATE } else { 0 };
     let numbers = settings.k as usize * (n_shown * (n_scores + 2) * 8 + state);
-    // A spare sample has the scores that another lacks, and a text of its own.
+    // A spare sample has the scores that another sample lacks, but a text of its own.
     let n_texts = (settings.k + request.voting.refill) as usize;
     let texts = n_texts * settings.max_critique_tokens as usize * BYTES_A_TOKEN;
     let refuse = |what: &str, n_bytes: usize, limit: usize| RequestError {

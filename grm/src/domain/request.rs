@@ -1,4 +1,4 @@
-//! One request for rewards, and what makes it malformed.
+//! One request for rewards, and what makes it invalid.
 
 mod validate;
 
@@ -11,42 +11,42 @@ use super::{Item, Settings, Voting};
 pub(super) use validate::{require, require_name};
 use validate::{validate_item, validate_settings};
 
-/// The limits that a request is held to, one home for all of them.
+/// The limits on a request, all defined here.
 pub mod limits {
-    /// Most samples a request may ask for.
+    /// Maximum number of samples per request.
     pub const MAX_K: u32 = 256;
-    /// Most responses of one item: the largest GRPO group that Jury promises to judge.
+    /// Maximum number of responses per item: the largest GRPO group that Jury promises to judge.
     pub const MAX_RESPONSES: usize = 64;
-    /// Most bytes of query, responses, reference, criteria and principles together.
+    /// Maximum total bytes of query, responses, reference, criteria and principles.
     pub const MAX_ITEM_BYTES: usize = 4 << 20;
     /// Highest score of a scale.
     pub const MAX_SCORE: i32 = 100;
     /// Longest critique, in tokens.
     pub const MAX_CRITIQUE_TOKENS: u32 = 16_384;
-    /// Seeds stay below 2^53 so that every JSON reader keeps them exactly.
+    /// Seeds stay below 2^53 so that every JSON reader represents them exactly.
     pub const MAX_SEED: u64 = (1 << 53) - 1;
     /// Longest request id and item id, in bytes.
     pub const MAX_ID_BYTES: usize = 256;
-    /// Longest name of a model or of a Meta RM, and longest source and category of an item, in bytes.
+    /// Longest name of a model or Meta RM, and longest source and category of an item, in bytes.
     pub const MAX_NAME_BYTES: usize = 1024;
-    /// Most criteria of an item, and most principles that its caller gives.
+    /// Maximum number of criteria of an item, and of principles that its caller gives.
     pub const MAX_CRITERIA: usize = 256;
-    /// Most turns of a conversation.
+    /// Maximum number of turns in a conversation.
     pub const MAX_TURNS: usize = 4096;
     /// Longest budget: one day, in milliseconds.
     pub const MAX_BUDGET_MS: u64 = 24 * 60 * 60 * 1000;
 }
 
-/// What a request is, for whoever wrote something else.
+/// The shape of a request, for error messages.
 const SHAPE: &str = r#"a request is one object with "item""#;
 
-/// A request for the rewards of one item, all defaults applied.
+/// A request for the rewards of one item, with all defaults applied.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRequest {
     /// What to judge.
     #[serde(deserialize_with = "item")]
     pub item: Item,
-    /// Name of the model that must judge; `None` takes the only model of the fleet.
+    /// Name of the model that must judge; `None` means the fleet's only model.
     pub model: Option<String>,
     /// How samples are drawn.
     #[serde(default, deserialize_with = "object_or_default")]
@@ -54,22 +54,21 @@ pub struct ScoreRequest {
     /// How the drawn samples become rewards.
     #[serde(default, deserialize_with = "object_or_default")]
     pub voting: Voting,
-    /// The request's seed; samples derive theirs from it. Below 2^53.
+    /// The request's seed, from which samples derive theirs. Below 2^53.
     #[serde(default, deserialize_with = "null_as_default")]
     pub seed: u64,
-    /// Fewest valid samples worth a verdict; `None` is ceil(k / 2).
+    /// Minimum number of valid samples for rewards; `None` means ceil(k / 2).
     pub min_samples: Option<u32>,
-    /// Time until the answer, in milliseconds; `None` takes the coordinator's default.
+    /// Time until the answer is due, in milliseconds; `None` means the coordinator's default.
     pub budget_ms: Option<NonZeroU64>,
-    /// Whether the verdict carries its samples.
+    /// Whether the verdict includes its samples.
     #[serde(default, deserialize_with = "null_as_default")]
     pub include_samples: bool,
-    /// Whether these samples carry the hidden states that a head is trained on; needs
-    /// `include_samples`.
+    /// Whether these samples include the hidden states that a head is trained on; requires `include_samples`.
     #[serde(default, deserialize_with = "null_as_default")]
     pub include_hidden_states: bool,
-    /// Whether prompts tell which response is best, `item.best`: for rejective fine-tuning's data alone (paper, section
-    /// 3.2). Rewards of such samples measure nothing.
+    /// Whether prompts reveal which response is best, `item.best`. Only for the data of rejective fine-tuning (paper,
+    /// section 3.2): rewards of such samples measure nothing.
     #[serde(default, deserialize_with = "null_as_default")]
     pub hinted: bool,
     /// The caller's idempotency key; empty means none.
@@ -77,20 +76,20 @@ pub struct ScoreRequest {
     pub request_id: String,
 }
 
-/// Why a request is malformed: a field, and the limit that it breaks.
+/// Why a request is invalid: a field, and the limit that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct RequestError {
     /// Path of the field, as in the JSON.
     pub field: &'static str,
-    /// What is wrong, with the limit and the way out.
+    /// What is wrong, with the limit and how to fix it.
     pub problem: String,
 }
 
 // === impl ScoreRequest ===
 
 impl ScoreRequest {
-    /// A request for `item` with every default.
+    /// A request for `item` with all defaults.
     pub fn new(item: Item) -> Self {
         Self {
             item,
@@ -107,18 +106,19 @@ impl ScoreRequest {
         }
     }
 
-    /// Reads a request from JSON, in the shape of the contract: `{"item": {..}, "settings": {"k": 4}}`.
-    /// What is absent or null takes its default. Gives the paths of the keys that nobody will look at, too.
+    /// Reads a request from JSON, in the shape of the contract: `{"item": {..}, "settings": {"k": 4}}`. What is absent
+    /// or null takes its default. Also returns the paths of unknown keys.
     ///
     /// # Errors
-    /// [`JsonError`] for another shape, and for everything that [`Self::validate`] refuses; it names the field.
+    /// [`JsonError`] for any other shape, and for everything that [`Self::validate`] rejects; the error names the
+    /// field.
     pub fn from_json(json: &str) -> Result<(Self, Vec<String>), JsonError> {
         let (request, value): (Self, _) = json::read(json, SHAPE)?;
         request.validate()?;
         Ok((request, keys::unknown_of_request(&value)))
     }
 
-    /// Fewest valid samples worth a verdict.
+    /// Minimum number of valid samples for rewards, default applied.
     pub fn effective_min_samples(&self) -> u32 {
         crate::stop::min_samples(self.min_samples, self.settings.k)
     }
@@ -126,7 +126,7 @@ impl ScoreRequest {
     /// Checks everything that depends on the request alone.
     ///
     /// # Errors
-    /// The first [`RequestError`] in field order; it names the field and the limit.
+    /// The first [`RequestError`] in field order; the error names the field and the limit.
     pub fn validate(&self) -> Result<(), RequestError> {
         validate_item(&self.item)?;
         require_name("model", self.model.as_deref())?;

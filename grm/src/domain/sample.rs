@@ -1,9 +1,9 @@
-//! One sample: its identity, fixed in the plan, and what came of it.
+//! One sample: its identity, fixed in the plan, and its outcome.
 
 use serde::{Deserialize, Serialize};
 
-/// A sample's identity. Fixed in the plan and echoed in the result, so that drawing it again, on
-/// any worker of the same numerics class, gives the same bytes.
+/// A sample's identity. Fixed in the plan and repeated in the result, so that drawing it again on any worker of the
+/// same numerics class gives the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SampleSpec {
     /// Position in the plan, 0-based. Votes read samples in this order.
@@ -14,7 +14,7 @@ pub struct SampleSpec {
     pub order: Vec<usize>,
 }
 
-/// One drawn sample. Byte-stable where the backend is BITWISE: nothing here depends on time.
+/// One drawn sample. Byte-stable if the backend is BITWISE: nothing here depends on time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Which sample this is.
@@ -29,28 +29,28 @@ pub struct Sample {
     pub outcome: Outcome,
     /// What ended the text.
     pub finish: Finish,
-    /// Oddities that a reader should know of; none of them is fatal.
+    /// Anomalies worth knowing about; none of them is fatal.
     pub issues: Vec<Issue>,
     /// Tokens of the rendered prompt.
     pub prompt_tokens: u32,
-    /// Tokens that the model generated, the read-out's choices included.
+    /// Tokens that the model generated, including the choices of the read-out.
     pub generated_tokens: u32,
-    /// What the Meta RM makes of it, a logit: higher is better. `None`: not ranked.
+    /// The Meta RM's score, a logit: higher is better. `None`: not ranked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta_score: Option<f64>,
-    /// The judging model's last hidden state at the closing brace of the score line, after the final norm; its length is the
-    /// model's width. `None`: not asked for, or no scores.
+    /// The judging model's last hidden state at the closing brace of the score line, after the final norm; its length
+    /// is the model's width. `None`: not requested, or no scores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden_state: Option<Vec<f32>>,
 }
 
-/// What came of a sample.
+/// The outcome of a sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Outcome {
-    /// Every response shown has a score in range.
+    /// Every response shown has a score within the scale.
     Scored(Scores),
-    /// No score is made up: the reason stands in its place.
+    /// No scores, and none are made up: there is a reason instead.
     Failed {
         /// Why there are no scores.
         failure: Failure,
@@ -60,13 +60,13 @@ pub enum Outcome {
 /// Scores of one sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// One score a response shown, parallel to `order`. Whole numbers unless read as a mean.
+    /// One score per response shown, parallel to `order`. Whole numbers unless read as a mean.
     pub scores: Vec<f64>,
-    /// Guided only: per score, the probability of every legal value, lowest first, at
-    /// temperature 1 and before top-p.
+    /// Guided only: for each score, the probability of every legal value, lowest first, at temperature 1 and before
+    /// top-p. Parallel to `order`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_distribution: Option<Vec<Vec<f64>>>,
-    /// Guided only: the probability that the model gave to the legal scores, 0..=1.
+    /// Guided only: the probability that the model gave to the legal scores, 0..=1; the lowest over all scores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readout_mass: Option<f64>,
     /// True when the critique hit its token limit and the read-out was forced.
@@ -77,19 +77,19 @@ pub struct Scores {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]
 pub struct Failure {
-    /// Which kind, for counting.
+    /// The kind of failure, for counting.
     pub kind: FailureKind,
-    /// A sentence for a person.
+    /// A sentence for people.
     pub detail: String,
 }
 
-/// Kinds of failure, told apart so that an infrastructure fault never looks like a bad critique.
+/// Kinds of failure, distinguished so that an infrastructure fault never looks like a bad critique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The text has no score box of the right shape.
     NoBox,
-    /// A box has another count of numbers than responses shown.
+    /// A box has a different count of numbers than responses shown.
     WrongCount,
     /// A box has a number outside the scale.
     OutOfRange,
@@ -97,15 +97,15 @@ pub enum FailureKind {
     LowReadoutMass,
     /// The budget ended before the sample did.
     TimedOut,
-    /// A worker or the way to it failed, and no other could take over.
+    /// A worker or the connection to it failed, and no other worker could take over.
     Worker,
     /// The prompt is longer than the model's context.
     TooLong,
-    /// The prompt fits the model's context, but the memory of no worker that there is.
+    /// The prompt fits the model's context, but not the memory of any available worker.
     TooLarge,
     /// Cancelled because the verdict no longer needed it.
     NotNeeded,
-    /// The server behind a worker answered that it will not draw this, however often it is asked.
+    /// The server behind a worker rejected the prompt, and will do so however often it is asked.
     Rejected,
 }
 
@@ -113,39 +113,39 @@ pub enum FailureKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
-    /// Its score box was complete (free), or its critique had ended (guided).
+    /// The score box was complete (free), or the critique had ended (guided).
     Box,
     /// The model ended its turn.
     EndOfText,
-    /// The token limit.
+    /// The token limit was reached.
     Limit,
-    /// It never finished.
+    /// The text never finished.
     None,
 }
 
-/// Oddities of a sample that still counts.
+/// Anomalies of a sample that still counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Issue {
-    /// No box stood under a `Scores` heading; the last box of the right shape counts.
+    /// There was no box under a `Scores` heading; the last box of the right shape counts.
     BoxOutsideScores,
-    /// The scores stood in a bare `[..]` instead of `\boxed{..}`.
+    /// The scores were in a bare `[..]` instead of `\boxed{..}`.
     BareBrackets,
-    /// Several boxes of the right shape; the last one counts.
+    /// There were several boxes of the right shape; the last one counts.
     SeveralBoxes,
     /// No heading marks where principles end and critique begins.
     NoAnalysisHeading,
     /// A score was written like `8/10`.
     Fraction,
-    /// Special tokens in the caller's text, or in the sample's when it was ranked, were neutralised, since the
-    /// worker's upstream takes prompts as text alone.
+    /// Special tokens were neutralised in the caller's text, or in the sample's text when it was ranked, because the
+    /// worker's upstream accepts prompts only as text.
     NeutralisedSpecials,
 }
 
 // === impl SampleSpec ===
 
 impl SampleSpec {
-    /// True when the text's Response 1, 2, .. are the caller's.
+    /// True when Response 1, 2, .. in the text are in the caller's order.
     pub fn is_in_callers_order(&self) -> bool {
         self.order.iter().copied().eq(0..self.order.len())
     }
@@ -154,7 +154,7 @@ impl SampleSpec {
 // === impl Sample ===
 
 impl Sample {
-    /// A planned sample that never gave text.
+    /// A planned sample that never produced text.
     pub fn failed(spec: SampleSpec, kind: FailureKind, detail: impl Into<String>) -> Self {
         Self {
             spec,

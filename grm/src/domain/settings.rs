@@ -1,10 +1,10 @@
-//! How samples are drawn: the settings that, with prompt and seed, determine a sample's bytes.
+//! How samples are drawn: the settings that determine a sample's bytes together with prompt and seed.
 
 use serde::{Deserialize, Serialize};
 
-/// How every sample of a request is drawn. All of it takes part in a sample's identity.
+/// How every sample of a request is drawn. All fields are part of a sample's identity.
 ///
-/// From JSON, what is absent or null takes its default.
+/// When read from JSON, fields that are absent or null take their defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "WrittenSettings")]
 pub struct Settings {
@@ -14,21 +14,20 @@ pub struct Settings {
     pub temperature: f64,
     /// Nucleus mass, in (0, 1].
     pub top_p: f64,
-    /// Most tokens of principles and critique before a read-out is forced (guided) or the sample
-    /// ends (free). 1..=[`super::limits::MAX_CRITIQUE_TOKENS`].
+    /// Maximum tokens of principles and critique before a read-out is forced (guided) or the sample ends (free).
+    /// 1..=[`super::limits::MAX_CRITIQUE_TOKENS`].
     pub max_critique_tokens: u32,
     /// How scores are read.
     pub readout: Readout,
-    /// A guided read-out fails when the model gave less than this probability to the legal
-    /// scores, 0..=1.
+    /// A guided read-out fails if the model gave the legal scores less than this probability, 0..=1.
     pub min_readout_mass: f64,
     /// The legal scores.
     pub scale: Scale,
-    /// Most responses shown in one sample; more are split into balanced panels. 2..=64.
+    /// Maximum number of responses shown in one sample; more are split into balanced panels. 2..=64.
     pub max_panel: u32,
 }
 
-/// Settings as they are written.
+/// Settings as written in JSON.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object")]
 struct WrittenSettings {
@@ -44,8 +43,7 @@ struct WrittenSettings {
 
 /// How scores are read from a sample.
 ///
-/// One choice rather than two flags: an expected score exists only where the engine reads a
-/// distribution itself.
+/// One choice rather than two flags: an expected score exists only if the engine reads a distribution itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readout {
@@ -126,7 +124,7 @@ impl Scale {
         score >= f64::from(self.min) && score <= f64::from(self.max)
     }
 
-    /// The place of `score` between the two ends, 0..=1; what lies outside is at the nearer end.
+    /// The position of `score` between the two ends, 0..=1; a score outside counts as the nearer end.
     pub fn share_of(self, score: f64) -> f64 {
         ((score - f64::from(self.min)) / self.width()).clamp(0.0, 1.0)
     }

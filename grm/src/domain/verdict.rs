@@ -1,41 +1,43 @@
-//! The verdict: a reward for every response, or the reason why there is none.
+//! The verdict: a reward for every response, or the reason why it has none.
 
 use serde::{Deserialize, Serialize};
 
 use super::{FailureKind, Issue, Item, Outcome, Sample, Settings, Voting};
 use crate::digest::item_digest;
 
-/// The answer to one request. Everything outside `run` is byte-stable for [`Status::Ok`] where
-/// the backend is [`Reproducible::Bitwise`].
+/// The answer to one request. Everything outside `run` is byte-stable for [`Status::Ok`] if the backend is
+/// [`Reproducible::Bitwise`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// The item's id, echoed.
+    /// The item's id, repeated.
     pub item_id: String,
-    /// Whether all, some or no samples stand behind the rewards.
+    /// Whether the rewards are based on all, some or none of the samples.
     pub status: Status,
-    /// Mean score of the voting samples that showed each response; null where there is none.
+    /// The reward of each response, from the voting samples that showed it: their mean score on the scale of the
+    /// settings, a weighted mean under [`VoteRule::Weighted`](super::VoteRule::Weighted), or a share 0..=1 under
+    /// [`VoteRule::Majority`](super::VoteRule::Majority). Null if it has none.
     pub rewards: Vec<Option<f64>>,
     /// Parallel to `rewards`: why a reward is null.
     pub reasons: Vec<Option<Reason>>,
     /// Index of the best response; null for a single response or without rewards.
     pub pick: Option<usize>,
-    /// Every index that shares the highest reward, when more than one does.
+    /// All indices that share the highest reward, if more than one does.
     pub tied: Vec<usize>,
-    /// Probability that a bootstrap of the voting samples picks the same response, 0..=1; null
-    /// without a pick, or when fewer than two voting samples showed it.
+    /// Probability that a bootstrap of the voting samples picks the same response, 0..=1; null without a pick, or when
+    /// fewer than two voting samples showed it.
     pub confidence: Option<f64>,
-    /// Mean share of voting samples whose own best is the pick (a tie splits), 0..=1.
+    /// Mean share of the voting samples that prefer the pick (a tie is split), 0..=1.
     pub agreement: Option<f64>,
     /// What ended the drawing of samples.
     pub stopped_by: StoppedBy,
     /// Indices of the samples that voted, ascending.
     #[serde(default)]
     pub voters: Vec<u32>,
-    /// Parallel to `voters`: how much each vote weighs; they add up to 1. Empty: all the same.
+    /// Parallel to `voters`: the weight of each vote; weights add up to 1. Empty: all votes weigh the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<f64>,
-    /// Why the Meta RM that was asked for ranked nothing; null where it ranked, or none was asked
-    /// for. All valid samples vote instead.
+    /// Why the requested Meta RM ranked nothing; all valid samples vote instead. Null if it ranked, or if none was
+    /// requested.
     #[serde(default)]
     pub meta_unavailable: Option<String>,
     /// Final outcomes of the planned samples; they add up to `asked`.
@@ -44,10 +46,10 @@ pub struct Verdict {
     pub usage: Usage,
     /// Everything needed to draw the same samples again.
     pub provenance: Provenance,
-    /// The samples in index order, when asked for.
+    /// The samples in index order, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<Vec<Sample>>,
-    /// All that may differ between two runs of the same request.
+    /// Everything that may differ between two runs of the same request.
     pub run: RunReport,
 }
 
@@ -55,10 +57,10 @@ pub struct Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
-    /// Every planned sample came to its own end, or was not needed any more.
+    /// Every planned sample ran to completion, or was no longer needed.
     Ok,
-    /// Some did not (cut off by the budget, lost with a worker, too long), but at least
-    /// `min_samples` are valid.
+    /// Some samples did not complete (cut off by the budget, lost with a worker, too long), but at least `min_samples`
+    /// are valid.
     Partial,
     /// No rewards; `reasons` says why.
     Unscored,
@@ -69,7 +71,7 @@ pub enum Status {
 pub struct Reason {
     /// Which kind, for machines.
     pub code: ReasonCode,
-    /// A sentence for a person, with figures.
+    /// A sentence for people, with figures.
     pub detail: String,
 }
 
@@ -77,23 +79,23 @@ pub struct Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReasonCode {
-    /// The prompt is longer than the model's context. No other worker of the model would take it.
+    /// The prompt is longer than the model's context. No other worker of the model would accept it.
     TooLong,
-    /// The prompt fits the model's context, but the memory of no worker that there is now.
+    /// The prompt fits the model's context, but not the memory of any currently available worker.
     TooLarge,
     /// No worker could be reached.
     NoWorker,
-    /// No worker serves the model that was asked for.
+    /// No worker serves the requested model.
     UnknownModel,
     /// The budget ended before `min_samples` were valid.
     Budget,
     /// Too few samples had readable scores.
     ParseFailed,
-    /// Workers failed, and no other could take over.
+    /// Workers failed, and no other worker could take over.
     WorkerFailed,
-    /// No voting sample showed this response; by majority none beside another.
+    /// No voting sample showed this response; under majority, none showed it beside another.
     NotShown,
-    /// The server behind a worker will not draw the item, however often it is asked: a person must look why.
+    /// The server behind a worker rejects the item, however often it is asked: a person must find out why.
     Rejected,
 }
 
@@ -109,18 +111,18 @@ pub enum StoppedBy {
     Refused,
     /// No outcome of the samples left could have changed the pick.
     Lossless,
-    /// The pick of all samples was known with the confidence asked for.
+    /// The pick over all samples was known with the requested confidence.
     Confidence,
-    /// Every reward was known as narrowly as asked.
+    /// Every reward was known within the requested width.
     Width,
 }
 
-/// Final outcomes of the planned samples: `valid + parse_failed + too_long + timed_out + failed +
-/// not_needed = asked`; `voted` and `forced` are parts of `valid`, `spare` and `neutralised` of `asked`.
+/// Final outcomes of the planned samples: `valid + parse_failed + too_long + timed_out + failed + not_needed = asked`.
+/// `voted` and `forced` are parts of `valid`; `spare` and `neutralised` are parts of `asked`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Samples planned: k, or one round of the panels that the context forces where that is more, and the spare ones
-    /// that were drawn.
+    /// Samples planned: k, or one round of panels if the context forces smaller panels and a round takes more than k,
+    /// plus the spare samples drawn.
     pub asked: u32,
     /// Samples with scores.
     pub valid: u32,
@@ -135,14 +137,15 @@ pub struct Counts {
     pub too_long: u32,
     /// Samples that the budget cut off.
     pub timed_out: u32,
-    /// Samples lost to infrastructure: to workers, or for want of their memory.
+    /// Samples lost to infrastructure: lost workers, or workers without enough memory.
     pub failed: u32,
     /// Samples cancelled because the verdict was already decided.
     pub not_needed: u32,
-    /// Spare samples among `asked`, drawn in the place of ones without scores.
+    /// Spare samples among `asked`, drawn to replace samples without scores.
     #[serde(default)]
     pub spare: u32,
-    /// Samples in whose prompts special tokens were neutralised, since the server that drew or ranked them takes prompts as text alone.
+    /// Samples in whose prompts special tokens were neutralised, because the server that drew or ranked them accepts
+    /// prompts only as text.
     #[serde(default)]
     pub neutralised: u32,
 }
@@ -161,7 +164,7 @@ pub struct Usage {
 pub struct Provenance {
     /// Name of the model that judged.
     pub model: Option<String>,
-    /// SHA-256 of its file, hex.
+    /// SHA-256 of the model's file, hex.
     pub model_digest: Option<String>,
     /// Class of arithmetic; equal classes give equal bits.
     pub numerics: Option<String>,
@@ -169,34 +172,34 @@ pub struct Provenance {
     pub method_digest: String,
     /// Digest of the Meta RM that ranked, if one did.
     pub meta_digest: Option<String>,
-    /// Class of arithmetic of the model that ranked. `None`: a head ranked, which has the judge's class; or none did; or the
-    /// version did not write it.
+    /// Class of arithmetic of the model that ranked. `None`: a head ranked, which has the judge's class; or nothing
+    /// ranked; or the verdict was written by a version without this field.
     #[serde(default)]
     pub meta_numerics: Option<String>,
     /// The request's seed.
     pub seed: u64,
     /// The settings in force.
     pub settings: Settings,
-    /// How the samples voted, every default that took part written out.
+    /// How the samples voted, with every default that applied written out.
     #[serde(default)]
     pub voting: Voting,
-    /// Fewest valid samples, as asked for; `None`: the default, or the version did not write it. A stop rule never fires
-    /// after a prefix with fewer.
+    /// Minimum number of valid samples, as requested. `None`: the default, or the verdict was written by a version
+    /// without this field. A stop rule never fires after a prefix with fewer.
     #[serde(default)]
     pub min_samples: Option<u32>,
-    /// Whether prompts named the best response.
+    /// Whether prompts revealed the best response.
     #[serde(default)]
     pub hinted: bool,
-    /// Most responses shown in one sample, where the model's context forced fewer than
-    /// `settings.max_panel`. `counts.asked` may then be above `settings.k`, so that each is shown.
+    /// Maximum number of responses shown in one sample, if the model's context forced fewer than `settings.max_panel`.
+    /// `counts.asked` may then exceed `settings.k`, so that each response is shown.
     #[serde(default)]
     pub forced_panel: Option<u32>,
     /// Marker lines inside untrusted text that were escaped.
     pub escaped_markers: u32,
-    /// What a repeat of this request may rely on: the weaker promise of the judge and the Meta RM that ranked.
+    /// What a repeat of this request may rely on: the weaker guarantee of the judge and of the Meta RM that ranked.
     pub reproducible: Reproducible,
-    /// Digest of what was judged of the item ([`item_digest`]), hex. `None` in a verdict of a version
-    /// that did not write it.
+    /// Digest of what was judged of the item ([`item_digest`]), hex. `None` if the verdict was written by a version
+    /// without this field.
     #[serde(default)]
     pub item_digest: Option<String>,
     /// Version of Jury.
@@ -207,7 +210,7 @@ pub struct Provenance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reproducible {
-    /// The same bytes, whatever the fleet, the batch or a worker's death.
+    /// The same bytes, whatever the fleet, the batching or the loss of a worker.
     Bitwise,
     /// Seeds are honoured upstream; bits may differ.
     Seeded,
@@ -215,22 +218,22 @@ pub enum Reproducible {
     None,
 }
 
-/// All that may differ between two runs of the same request.
+/// Everything that may differ between two runs of the same request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RunReport {
-    /// The request's id, the caller's or one made up.
+    /// The request's id: the caller's, or a generated one.
     pub request_id: String,
     /// Time spent waiting for admission, in milliseconds.
     pub queue_ms: u64,
     /// Time from arrival to answer, in milliseconds.
     pub total_ms: u64,
-    /// Prompt tokens that a worker did not have to prefill.
+    /// Prompt tokens that were cached and did not have to be prefilled.
     pub cached_tokens: u64,
-    /// Tokens generated for nothing: lost with a worker, or cancelled.
+    /// Tokens generated in vain: lost with a worker, or cancelled.
     pub wasted_tokens: u64,
     /// Samples drawn again after their worker was lost.
     pub reissued: u32,
-    /// Samples drawn twice against a straggler.
+    /// Samples also sent to a second worker because the first was slow.
     pub hedged: u32,
     /// Ids of the workers that delivered samples, sorted.
     pub workers: Vec<String>,
@@ -239,7 +242,7 @@ pub struct RunReport {
 // === impl Verdict ===
 
 impl Verdict {
-    /// True unless it is known to be of another item: of one with another id, or of one under the same id in which
+    /// False only if the verdict is known to be of another item: one with another id, or one with the same id in which
     /// something else was judged.
     pub fn is_of(&self, item: &Item) -> bool {
         let digest = self.provenance.item_digest.as_ref();
@@ -250,7 +253,7 @@ impl Verdict {
 // === impl Reproducible ===
 
 impl Reproducible {
-    /// The weaker of both, for a result that depends on both.
+    /// The weaker of the two, for a result that depends on both.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         match (self, other) {
@@ -264,8 +267,8 @@ impl Reproducible {
 // === impl ReasonCode ===
 
 impl ReasonCode {
-    /// True when the same request may bring a reward another time: what was missing was time or a
-    /// worker, not room in the context, a readable score or a server's consent.
+    /// True when the same request may get a reward on a later try: what was missing was time or a worker, not room in
+    /// the context, a readable score or a server's consent.
     pub fn may_pass(self) -> bool {
         match self {
             Self::TooLarge
@@ -281,7 +284,7 @@ impl ReasonCode {
 // === impl Counts ===
 
 impl Counts {
-    /// Counts the outcomes of every planned sample; `voted` comes from the ballot.
+    /// Counts the outcomes of all planned samples; `voted` comes from the ballot.
     pub fn of(samples: &[Sample], voted: u32) -> Self {
         let mut counts = Self { voted, ..Self::default() };
         for sample in samples {

@@ -1,23 +1,23 @@
-//! How drawn samples become rewards. A sample's bytes never depend on any of it, so the same
-//! samples can be voted on again by other rules.
+//! How drawn samples become rewards. A sample's bytes never depend on any of this, so the same samples can be voted on
+//! again under other rules.
 
 use serde::{Deserialize, Serialize};
 
 use super::request::{RequestError, require, require_name};
 
-/// Who ranks the samples, which of them vote and how, and when enough are drawn.
+/// What ranks the samples, which of them vote and how, and when enough samples are drawn.
 ///
-/// From JSON, what is absent or null takes its default.
+/// When read from JSON, fields that are absent or null take their defaults.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(expecting = "an object", default)]
 pub struct Voting {
-    /// Name of the Meta RM that ranks the samples: a head bound to the judging model, or a model
-    /// served with the role `meta`; `None`: nobody ranks.
+    /// Name of the Meta RM that ranks the samples: a head bound to the judging model, or a model served with the role
+    /// `meta`. `None`: no ranking.
     pub meta: Option<String>,
-    /// How samples vote; `None` takes [`VoteRule::Top`] with a Meta RM, else [`VoteRule::Mean`].
+    /// How samples vote. `None` means [`VoteRule::Top`] with a Meta RM, else [`VoteRule::Mean`].
     pub rule: Option<VoteRule>,
-    /// Samples that vote under [`VoteRule::Top`], best meta score first, 1..=k; `None` is k / 2, at
-    /// least 1 (paper, section 5.3).
+    /// Samples that vote under [`VoteRule::Top`], best meta score first, 1..=k. `None` means k / 2, rounded down, but
+    /// at least 1 (paper, section 5.3).
     pub k_meta: Option<u32>,
     /// When to stop drawing.
     #[serde(deserialize_with = "super::json::null_as_default")]
@@ -35,13 +35,13 @@ pub enum VoteRule {
     Mean,
     /// The mean over the `k_meta` samples with the highest meta scores (paper, section 4.2).
     Top,
-    /// The share of the valid samples whose own best it is, of those that showed it beside another; equals split.
+    /// The share of valid samples that prefer the response, among those that showed it beside another; ties are split.
     Majority,
-    /// The mean weighted by the probability, after the Meta RM, that a sample is right.
+    /// The mean, weighted by the Meta RM's probability that a sample is right.
     Weighted,
 }
 
-/// When to stop drawing before all k samples are there.
+/// When to stop before all k samples are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopRule {
@@ -50,7 +50,7 @@ pub enum StopRule {
     Never,
     /// Once no outcome of the samples left can change the pick.
     Lossless,
-    /// Once the pick of all k samples is known with this probability, above 0.5 and below 1.
+    /// Once the pick over all k samples is known with this probability, above 0.5 and below 1.
     Confidence(f64),
     /// Once the 95 % interval of every reward is at most this wide, in points of the scale.
     Width(f64),
@@ -69,7 +69,7 @@ impl Voting {
         self.k_meta.unwrap_or((k / 2).max(1))
     }
 
-    /// The same with every default that a rule takes written out, as a verdict's provenance tells it.
+    /// The same settings with every default that the rule uses written out, as reported in a verdict's provenance.
     pub fn effective(&self, k: u32) -> Self {
         let rule = self.effective_rule();
         let k_meta = (rule == VoteRule::Top).then(|| self.effective_k_meta(k));

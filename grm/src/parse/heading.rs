@@ -2,34 +2,34 @@
 
 use std::ops::Range;
 
-/// Markup that may stand before a heading's word. No `>`: what is quoted is not the model's own.
+/// Markup that may precede a heading's word. No `>`: quoted text is not the model's own.
 const MARKUP: [char; 6] = ['#', '*', '_', '-', ' ', '\t'];
-/// Markup that may stand between a heading's word, its colon and what follows on the line.
+/// Markup that may appear between a heading's word, its colon and the rest of the line.
 const INNER_MARKUP: [char; 5] = ['*', '_', '$', ' ', '\t'];
 /// A heading's colon, ASCII or full width.
 const COLON: [char; 2] = [':', '：'];
 /// Most digits of the number before a heading.
 const MAX_NUMBER_DIGITS: usize = 2;
 
-/// How much of a `Scores` heading the last line of a text is.
+/// How much of a `Scores` heading the last line of a text contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heading<'a> {
     /// None of it.
     None,
-    /// The word, and nothing after it yet.
+    /// The word, with nothing after it yet.
     WordOnly,
     /// The word and its colon, or a heading line that has ended.
     Complete {
-        /// What the same line goes on with, without markup: nothing, or the beginning of a box.
+        /// The rest of the same line, without markup: nothing, or the beginning of a box.
         rest: &'a str,
     },
 }
 
-/// The `Scores` heading that begins at the start of `line`: the end of its word. Text after the
-/// first line is not looked at.
+/// The end of the word of the `Scores` heading that begins at the start of `line`. Text after the first line is
+/// ignored.
 pub(crate) fn scores_heading(line: &str) -> Option<usize> {
     let word_end = scores_word(line)?;
-    // A word, then prose, is no heading: `Scores are hard to give`.
+    // A word followed by prose is not a heading: `Scores are hard to give`.
     let after = line[word_end..].trim_start_matches(INNER_MARKUP);
     let is_heading = after.is_empty()
         || after.starts_with(COLON)
@@ -37,12 +37,12 @@ pub(crate) fn scores_heading(line: &str) -> Option<usize> {
     is_heading.then_some(word_end)
 }
 
-/// Every `Scores` heading, in order: its line's start, and the end of its word.
+/// Every `Scores` heading, in order: from the start of its line to the end of its word.
 pub(super) fn scores_headings(text: &str) -> impl Iterator<Item = Range<usize>> {
     line_starts(text).filter_map(|start| Some(start..start + scores_heading(&text[start..])?))
 }
 
-/// The first heading with one of `words` (lower case): its line's start, and the end of its colon.
+/// The first heading with one of `words` (lower case): from the start of its line to the end of its colon.
 pub(super) fn first_heading(text: &str, words: &[&str]) -> Option<Range<usize>> {
     line_starts(text).find_map(|start| {
         let line = &text[start..];
@@ -58,7 +58,7 @@ pub(super) fn first_heading(text: &str, words: &[&str]) -> Option<Range<usize>> 
     })
 }
 
-/// How much of a `Scores` heading the last line is; blank lines after it end it.
+/// How much of a `Scores` heading the last line contains. Blank lines after it end it.
 pub(crate) fn last_line_heading(text: &str) -> Heading<'_> {
     let trimmed = text.trim_end();
     let has_ended = text[trimmed.len()..].contains('\n');
@@ -66,7 +66,7 @@ pub(crate) fn last_line_heading(text: &str) -> Heading<'_> {
     let Some(word_end) = scores_word(line) else { return Heading::None };
     let after = line[word_end..].trim_start_matches(INNER_MARKUP);
     match after.strip_prefix(COLON) {
-        // What follows the colon must be the beginning of a box: `Scores: as I said` ends nothing.
+        // Only the beginning of a box may follow the colon: `Scores: as I said` does not end the critique.
         Some(rest) => match rest.trim_matches(INNER_MARKUP) {
             rest if begins_box(rest) => Heading::Complete { rest },
             _ => Heading::None,
@@ -77,7 +77,7 @@ pub(crate) fn last_line_heading(text: &str) -> Heading<'_> {
     }
 }
 
-/// True for nothing at all and for any beginning of `\boxed{`, the whole included.
+/// True for empty text and for any beginning of `\boxed{`, up to the whole of it.
 fn begins_box(text: &str) -> bool {
     super::BOX_OPENING.starts_with(text)
 }
@@ -94,13 +94,13 @@ fn scores_word(line: &str) -> Option<usize> {
         .map(|word| markup + word.len())
 }
 
-/// True for an item of a list inside a list, where small models score single criteria.
+/// True for an item of a nested list, in which small models score single criteria.
 fn is_nested_bullet(line: &str) -> bool {
     let item = line.trim_start_matches([' ', '\t']);
     item.len() < line.len() && (item.starts_with("- ") || item.starts_with("* "))
 }
 
-/// Length of what may stand before a heading's word: markup, and one number (`3.`, `3)`).
+/// Length of what may precede a heading's word: markup, and one number (`3.`, `3)`).
 fn markup_length(line: &str) -> usize {
     let after_markup = line.trim_start_matches(MARKUP);
     let after_digits = after_markup.trim_start_matches(|c: char| c.is_ascii_digit());

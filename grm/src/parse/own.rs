@@ -1,6 +1,6 @@
-//! Which parts of a text the model says for itself.
+//! Which parts of a text are the model's own words.
 //!
-//! Blanked out, so that no heading and no box is found in them:
+//! The other parts are blanked out, so that no heading and no box is found in them:
 //!
 //! ```text
 //! <think> .. </think>    thoughts, also unclosed ones, and all before a </think> that closes nothing
@@ -9,21 +9,21 @@
 //! `..`  ".."  “..” «..»  code and quotations inside a line; they end with the line
 //! ```
 //!
-//! Nothing looks ahead, so a text's beginning reads the same however it goes on: the watch, which
-//! sees a text grow, and the parser, which sees it whole, find the same. The one exception is a
-//! `</think>` that closes nothing: it takes back what stood before it.
+//! Nothing looks ahead, so the beginning of a text is read in the same way whatever follows. The watch, which sees a
+//! text grow, and the parser, which sees it whole, therefore find the same. The one exception is a `</think>` that
+//! closes nothing: it withdraws what came before it.
 
 use std::borrow::Cow;
 
 /// Names of the tags around thoughts, in lower case.
 const THOUGHT_TAGS: [&str; 3] = ["think", "thinking", "thought"];
-/// Most bytes of a tag's name with the blanks around it.
+/// Maximum bytes of a tag's name, with the blanks around it.
 const LONGEST_TAG: usize = 16;
-/// Fewest characters of a fence.
+/// Minimum number of characters of a fence.
 const FENCE_LENGTH: usize = 3;
-/// What may stand before the `>` of a quoted line and before a fence: a list's bullets.
+/// What may precede a fence, or the `>` of a quoted line: a list's bullets.
 const BEFORE_QUOTE: [char; 4] = [' ', '\t', '-', '*'];
-/// Openings of quotations inside a line, each with all that closes it.
+/// Openings of quotations within a line, each with everything that closes it.
 const QUOTATIONS: [(char, &[char]); 8] = [
     ('`', &['`']),
     ('"', &['"']),
@@ -38,22 +38,23 @@ const QUOTATIONS: [(char, &[char]); 8] = [
 /// Where a model's text begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Begins {
-    /// Where its own words may stand.
+    /// In the model's own words.
     #[default]
     Plainly,
-    /// Inside a thought that the prompt has opened: the chat templates of some reasoning models end in `<think>`.
+    /// Inside a thought that the prompt has opened: the chat templates of some reasoning models end with `<think>`.
     InThought,
 }
 
-/// What is open where a text has been read up to.
+/// What is open at the point up to which a text has been read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Open {
-    /// Thoughts begun and not ended. Counted, so that a thought that mentions `<think>` does not
-    /// end too early.
+    /// Thoughts that have begun and not ended. Counted, so that a thought that mentions `<think>` does not end too
+    /// early.
     pub(crate) thoughts: usize,
-    /// Whether the prompt has opened a thought and nothing follows it yet: a model that opens it once more opens the same.
+    /// True if the prompt opened a thought and no text has followed yet: if the model then opens a thought, it is the
+    /// same one.
     is_given: bool,
-    /// The fence that the next of its kind closes.
+    /// The open fence, which the next fence of its kind closes.
     fence: Option<Fence>,
 }
 
@@ -63,8 +64,8 @@ struct Fence {
     length: usize,
 }
 
-/// The text with all that is not the model's own word blanked out: the same length, the same line
-/// ends, the same bytes elsewhere. And what is open at its end.
+/// The text with everything blanked out that is not the model's own words: same length, same line ends, the remaining
+/// bytes unchanged. Also returns what is open at its end.
 pub(crate) fn own_words(text: &str, begins: Begins) -> (String, Open) {
     let mut own = String::with_capacity(text.len());
     let mut open = Open::at_the_beginning(begins);
@@ -80,27 +81,27 @@ pub(crate) fn own_words(text: &str, begins: Begins) -> (String, Open) {
     (own, open)
 }
 
-/// The same for a text that grows, line by line.
+/// As [`own_words`], for a text that grows, line by line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OwnLines {
-    /// Start of the last line: what stands before it is decided.
+    /// Start of the last line; everything before it is settled.
     line_start: usize,
     open: Open,
 }
 
-/// A line's own words.
+/// The model's own words in one line.
 #[derive(Debug)]
 pub(crate) struct OwnLine {
-    /// The line, blanked out where it is not the model's own.
+    /// The line, with everything else blanked out.
     pub(crate) own: String,
-    /// Whether all before the line turned out to be a thought.
+    /// True if everything before the line turned out to be a thought.
     pub(crate) takes_back: bool,
 }
 
 // === impl Begins ===
 
 impl Begins {
-    /// How a text begins that goes on from `prompt_end`, the end of a rendered prompt.
+    /// How a text begins that continues `prompt_end`, the end of a rendered prompt.
     pub fn after(prompt_end: &str) -> Self {
         let end = prompt_end.trim_end();
         let tag = end.rfind('<').and_then(|at| thought_tag(&end[at..]));
@@ -114,12 +115,12 @@ impl Begins {
 // === impl OwnLines ===
 
 impl OwnLines {
-    /// Of a text that begins so.
+    /// Reads a text that begins as `begins` says.
     pub(crate) fn beginning(begins: Begins) -> Self {
         Self { line_start: 0, open: Open::at_the_beginning(begins) }
     }
 
-    /// The next line of `text` that has ended, once.
+    /// The next complete line of `text`; each is returned once.
     pub(crate) fn next_ended(&mut self, text: &str) -> Option<OwnLine> {
         let unread = text.get(self.line_start..)?;
         let line = &unread[..=unread.find('\n')?];
@@ -127,7 +128,7 @@ impl OwnLines {
         Some(read(&mut self.open, line))
     }
 
-    /// The last line, which may go on.
+    /// The last line, which may be incomplete.
     pub(crate) fn last(&self, text: &str) -> OwnLine {
         let line = text.get(self.line_start..).unwrap_or_default();
         read(&mut self.open.clone(), line)
@@ -153,8 +154,8 @@ impl Open {
         }
     }
 
-    /// Reads one line, the last one whole or not, and appends it to `own` with all that is not the model's own
-    /// blanked out. Gives the end of the last thought that was closed without being open.
+    /// Reads one line (the last one may be incomplete) and appends it to `own`, with everything blanked out that is not
+    /// the model's own words. Returns the end of the last thought that was closed without having been opened.
     pub(crate) fn read_line(&mut self, line: &str, own: &mut String) -> Option<usize> {
         if let Some(fence) = self.fence {
             if closes(line, fence) {
@@ -177,7 +178,7 @@ impl Open {
         self.read_inline(line, own)
     }
 
-    /// What the engine must write before the model's own words can go on, at the beginning of a line.
+    /// What the engine must write, at the start of a line, before the model's own words can continue.
     pub(crate) fn closing(&self) -> String {
         let fence = self
             .fence
@@ -186,7 +187,7 @@ impl Open {
         fence.unwrap_or_default() + &thoughts
     }
 
-    /// True when a whole line would be the model's own.
+    /// True when a whole line would be the model's own words.
     pub(crate) fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
@@ -247,7 +248,7 @@ enum Tag {
     Closes,
 }
 
-/// The tag of a thought that `text` begins with, and its length.
+/// The thought tag that `text` begins with, and its length.
 fn thought_tag(text: &str) -> Option<(usize, Tag)> {
     let after = text.strip_prefix('<')?;
     let (name, tag) = match after.strip_prefix('/') {
@@ -265,7 +266,7 @@ fn opening_fence(line: &str) -> Option<Fence> {
     let character = line.chars().next().filter(|c| ['`', '~'].contains(c))?;
     let info = line.trim_start_matches(character);
     let length = line.len() - info.len();
-    // Backticks and more backticks in one line are code inside it.
+    // Backticks with more backticks in the same line are inline code.
     let is_inline = character == '`' && info.contains('`');
     (length >= FENCE_LENGTH && !is_inline).then_some(Fence { character, length })
 }
@@ -275,7 +276,7 @@ fn closes(line: &str, fence: Fence) -> bool {
     line.len() >= fence.length && line.chars().all(|c| c == fence.character)
 }
 
-/// As many blanks as `text` has bytes; line ends stay.
+/// As many blanks as `text` has bytes; line ends are kept.
 fn blank(text: &str) -> Cow<'static, str> {
     text.bytes()
         .map(|byte| if matches!(byte, b'\n' | b'\r') { char::from(byte) } else { ' ' })

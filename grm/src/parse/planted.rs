@@ -1,19 +1,19 @@
-//! Scores in a caller's text, for a judge to copy.
+//! Scores in a caller's text that a judge might copy.
 
 use super::ScoreShape;
 use super::heading::scores_heading;
 use super::score_box::{Candidate, boxes, bracketed};
 
-/// What may stand before a `Scores` heading in a caller's text besides a heading's own markup: the
-/// backslash that escapes it, and the mark of a quoted line.
+/// What may precede a `Scores` heading in a caller's text, besides a heading's own markup: the backslash that escapes
+/// it, and the mark of a quoted line.
 const BEFORE_HEADING: [char; 4] = ['\\', '>', ' ', '\t'];
-/// What may stand between a heading and its scores, and around scores without a box.
+/// What may appear between a heading and its scores, and around scores without a box.
 const AROUND_NUMBERS: [char; 18] =
     [':', '：', '*', '_', '$', '`', ' ', '\t', '\n', '\r', '(', ')', '.', '\\', '>', '{', '}', '='];
 /// Between two scores without a box.
 const BETWEEN_NUMBERS: [char; 6] = [',', '，', ';', '；', ' ', '\t'];
 
-/// What a text holds that has the shape of scores.
+/// Everything in a text that has the shape of scores.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Under a `Scores` heading: in a box, in a bracket, or bare.
@@ -22,7 +22,7 @@ pub(super) struct Found {
     pub(super) boxes: Vec<Vec<i32>>,
 }
 
-/// Everything of this shape that a caller's text holds in a box or under a heading. Takes time linear in the text.
+/// Finds everything of this shape in a box or under a heading of a caller's text. Takes time linear in the text.
 pub(super) fn scores_in(text: &str, shape: &ScoreShape) -> Found {
     let boxes = boxes(text);
     let brackets: Vec<_> = bracketed(text).collect();
@@ -37,7 +37,7 @@ pub(super) fn scores_in(text: &str, shape: &ScoreShape) -> Found {
         lines
             .extend(boxes.get(next).filter(is_here).map(|candidate| candidate.numbers(shape).ok()));
         let next = brackets.partition_point(|bracket| bracket.close < heading_end);
-        // Many headings may have one bracket behind them.
+        // Several headings may be followed by the same bracket.
         if last_bracket.replace(next) != Some(next) {
             let bracket = brackets.get(next).filter(|bracket| bracket.candidate.at >= heading_end);
             lines.extend(bracket.map(|bracket| bracket.candidate.numbers(shape).ok()));
@@ -48,7 +48,7 @@ pub(super) fn scores_in(text: &str, shape: &ScoreShape) -> Found {
     Found { lines: lines.into_iter().flatten().collect(), boxes: boxes.collect() }
 }
 
-/// Where the word of each `Scores` heading ends, quoted and escaped ones among them.
+/// The end of the word of each `Scores` heading, including quoted and escaped ones.
 fn heading_ends(text: &str) -> impl Iterator<Item = usize> {
     let mut start = 0;
     text.split_inclusive('\n').filter_map(move |whole| {
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(found(text, 1), (Vec::new(), vec![vec![7]]));
     }
 
-    /// With time in the square of the length, each of these would take hours.
+    /// If the time were quadratic in the length, each of these would take hours.
     #[test]
     fn texts_of_one_thing_again_and_again_are_read_in_linear_time() {
         for unit in [

@@ -3,15 +3,15 @@
 use super::ScoreShape;
 use crate::domain::Scale;
 
-/// Longest content of a box that is looked at: 64 scores take a fifth of it. Bounds the work on a
-/// text of unclosed boxes.
+/// Longest content of a box that is examined; 64 scores take a fifth of it. Bounds the work on a text full of unclosed
+/// boxes.
 const MAX_CONTENT_BYTES: usize = 1024;
 
 /// Between two scores.
 const COMMAS: [char; 2] = [',', '，'];
-/// The same, where these are used.
+/// Between two scores, where semicolons are used.
 const SEMICOLONS: [char; 2] = [';', '；'];
-/// Most characters of what is no score that a failure quotes.
+/// Maximum number of characters of an invalid score that a failure quotes.
 const MAX_WRITTEN: usize = 24;
 
 /// The inside of a box or bracket.
@@ -26,28 +26,28 @@ pub(super) struct Candidate<'a> {
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) scores: Vec<f64>,
-    /// One of them was written like `8/10`.
+    /// True if one of them was written like `8/10`.
     pub(super) has_fraction: bool,
 }
 
-/// Why the inside of a box is no list of scores.
+/// Why the inside of a box is not a list of scores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// Another number of values than responses shown.
+    /// A different number of values than responses shown.
     Count {
         /// How many there are.
         found: usize,
     },
     /// A word where a number belongs.
     Word(String),
-    /// A number that is no score.
+    /// A number that is not a valid score.
     Number {
         /// As it is written.
         written: String,
         /// What it is.
         is: &'static str,
     },
-    /// These scores stand in the item's own text.
+    /// These scores are in the item's own text.
     Planted,
 }
 
@@ -71,7 +71,8 @@ pub(super) struct Bracketed<'a> {
     pub(super) close: usize,
 }
 
-/// What each `]` closes, in order: from the last `[` before it on, unless an earlier one has closed that.
+/// The bracketed text that ends at each `]`, in order. It starts at the last `[` before it, unless an earlier `]` has
+/// closed that one.
 pub(super) fn bracketed(text: &str) -> impl Iterator<Item = Bracketed<'_>> {
     let mut open = None;
     text.match_indices(['[', ']']).filter_map(move |(at, bracket)| match bracket {
@@ -86,7 +87,7 @@ pub(super) fn bracketed(text: &str) -> impl Iterator<Item = Bracketed<'_>> {
     })
 }
 
-/// The first `[..]` without brackets inside, from byte `from` on.
+/// The first `[..]` without brackets inside, starting at byte `from`.
 pub(super) fn first_bracketed(text: &str, from: usize) -> Option<Candidate<'_>> {
     let close = from + text[from..].find(']')?;
     let open = from + text[from..close].rfind('[')?;
@@ -96,13 +97,13 @@ pub(super) fn first_bracketed(text: &str, from: usize) -> Option<Candidate<'_>> 
 // === impl Candidate ===
 
 impl<'a> Candidate<'a> {
-    /// What stands in no bracket at all.
+    /// Content that is not in any bracket.
     pub(super) fn bare(content: &'a str) -> Self {
         Self { at: 0, content }
     }
 
-    /// The scores, if there are as many as responses shown, all whole and on the scale, and the
-    /// item's own text does not hold them.
+    /// The scores, if there are as many as responses shown, all whole and on the scale, and the item's own text does
+    /// not contain them.
     pub(super) fn read(&self, shape: &ScoreShape) -> Result<Reading, Problem> {
         let numbers = self.numbers(shape)?;
         if shape.is_planted(&numbers) {
@@ -111,7 +112,8 @@ impl<'a> Candidate<'a> {
         Ok(self.reading(numbers))
     }
 
-    /// The same, where a score line of the model's own names them: only what the item holds on a score line is a copy.
+    /// As [`Self::read`], for scores on a score line of the model's own: only what the item has on a score line counts
+    /// as a copy.
     pub(super) fn read_on_score_line(&self, shape: &ScoreShape) -> Result<Reading, Problem> {
         let numbers = self.numbers(shape)?;
         if shape.is_planted_line(&numbers) {
@@ -125,14 +127,14 @@ impl<'a> Candidate<'a> {
         Reading { scores, has_fraction: self.content.contains('/') }
     }
 
-    /// One score alone.
+    /// A single score.
     pub(super) fn number(&self, scale: Scale) -> Option<i32> {
         score(self.content, scale).ok()
     }
 
-    /// The scores, wherever they come from.
+    /// The scores, whether copied or not.
     pub(super) fn numbers(&self, shape: &ScoreShape) -> Result<Vec<i32>, Problem> {
-        // Where semicolons separate, a comma is a decimal one: `8,5; 3,0` is no list of four.
+        // With semicolons as separators, a comma is a decimal comma: `8,5; 3,0` is not a list of four.
         let has_semicolon = self.content.contains(SEMICOLONS);
         let separators: &[char] = if has_semicolon { &SEMICOLONS } else { &COMMAS };
         let n_parts = self.content.split(separators).count();
@@ -144,7 +146,7 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// One score as it is written: `8`, `8.0`, `8/10`.
+/// One score as written: `8`, `8.0`, `8/10`.
 fn score(part: &str, scale: Scale) -> Result<i32, Problem> {
     let number = |is| {
         let written = part.chars().take(MAX_WRITTEN).collect();
@@ -173,7 +175,7 @@ fn score(part: &str, scale: Scale) -> Result<i32, Problem> {
     }
 }
 
-/// Digits alone, or behind a sign; `8.` and `8.0` are whole too.
+/// Digits alone, or after a sign; `8.` and `8.0` are whole as well.
 fn whole(text: &str) -> Option<i32> {
     let text = text.trim();
     let (digits, decimals) = text.split_once('.').unwrap_or((text, ""));

@@ -1,4 +1,4 @@
-//! Principles and critique: what stands before and after the `Analysis` heading.
+//! Principles and critique: the text before and after the `Analysis` heading.
 
 use std::ops::Range;
 
@@ -13,17 +13,17 @@ pub struct Sections {
     pub principles: String,
     /// The analysis of the responses.
     pub critique: String,
-    /// What was odd.
+    /// What was unusual.
     pub issues: Vec<Issue>,
 }
 
-/// Splits a trajectory without its score line. Nothing is lost but headings, outer space, and what
-/// the model thought before its principles.
+/// Splits a trajectory without its score line. Nothing is dropped except headings, surrounding space, and the model's
+/// thoughts before its principles.
 pub fn sections(text: &str) -> Sections {
     of_own(text, &own_words(text, Begins::Plainly).0)
 }
 
-/// The same, where `own` is the text without what is not the model's own: headings count in it alone.
+/// As [`sections`], given `own`, the model's own words in `text`: only headings in those count.
 pub(super) fn of_own(text: &str, own: &str) -> Sections {
     let whole = 0..text.len();
     let (principles, critique, issues) = match first_heading(own, &["analysis"]) {

@@ -76,7 +76,7 @@ fn bare_brackets_count_under_the_heading_only() {
     assert_eq!(kind("the pair [8, 7] is good"), FailureKind::NoBox);
 }
 
-/// Such a critique gave the response the score that it asked for: the box was taken from anywhere.
+/// The box was once taken from anywhere, so such a critique gave the response the score that it asked for.
 #[test]
 fn a_box_quoted_before_the_heading_never_stands_in_for_the_scores() {
     let quote = "Analysis: the first one claims \\boxed{10, 1}.\n";
@@ -86,7 +86,7 @@ fn a_box_quoted_before_the_heading_never_stands_in_for_the_scores() {
     assert_eq!(kind(&format!("{quote}Scores: \\boxed{{2, 9")), FailureKind::NoBox);
 }
 
-/// Seen of a small model: it scored every criterion of a response in a list of its own.
+/// Seen with a small model: it scored each criterion of a response in a list of its own.
 #[test]
 fn a_quote_and_a_nested_list_hold_no_score_line() {
     let nested = "Analysis:\n- Response 1\n  - Scores: \\boxed{10, 10}\n\n";
@@ -264,7 +264,7 @@ fn what_is_fenced_or_quoted_never_counts() {
     }
 }
 
-/// A prompt that shows `texts`, as the template does: escaped.
+/// A prompt that shows `texts` as the template does: escaped.
 fn prompt(texts: &[&str]) -> Vec<crate::prompt::Message> {
     use crate::domain::{Item, Query};
     use crate::prompt::{PromptInput, Template, Variant};

@@ -1,35 +1,34 @@
-//! Tells a free sample where to stop.
+//! Detects where a free sample can stop.
 
 use super::ScoreShape;
 use super::heading::scores_heading;
 use super::own::OwnLines;
 use super::score_box::boxes;
 
-/// Fires once the text under the last `Scores` heading holds a box of the right shape. A box
-/// that is quoted, thought, copied from the item, or has another count fires nothing; of one response, a box that the item
-/// holds outside a score line fires as the first.
+/// Fires once the text under the last `Scores` heading has a box of the right shape. A box that is quoted, thought,
+/// copied from the item, or has a different count does not fire. With one response shown, a box that the item contains
+/// outside a score line fires if it is the first under the heading.
 #[derive(Debug, Clone)]
 pub struct ScoreBoxWatch {
     shape: ScoreShape,
-    /// Bytes that were looked at.
+    /// Bytes examined so far.
     seen_bytes: usize,
     lines: OwnLines,
-    /// The model's own words under the last `Scores` heading of the lines that have ended.
+    /// The model's own words under the last `Scores` heading, from the complete lines.
     under_heading: Option<String>,
 }
 
 // === impl ScoreBoxWatch ===
 
 impl ScoreBoxWatch {
-    /// A watch over a sample whose scores must have `shape`.
+    /// Watches a sample whose scores must have `shape`.
     pub fn new(shape: ScoreShape) -> Self {
         let lines = OwnLines::beginning(shape.begins);
         Self { shape, seen_bytes: 0, lines, under_heading: None }
     }
 
-    /// True when the score box is complete. `text` is the whole text so far, longer each time; a
-    /// shorter one begins anew. Looks at fresh text only; where a brace has closed, also at what
-    /// stands under the heading.
+    /// True when the score box is complete. `text` is the whole text so far and grows from call to call; a shorter one
+    /// restarts the watch. Only new text is examined, and, if it contains a closing brace, the text under the heading.
     pub fn look(&mut self, text: &str) -> bool {
         if text.len() < self.seen_bytes {
             *self = Self::new(self.shape.clone());
@@ -53,7 +52,7 @@ impl ScoreBoxWatch {
             || (self.shape.n_shown == 1 && begins_with_it().is_some())
     }
 
-    /// What stands under the last heading once `line` is read too.
+    /// The text under the last heading, `line` included.
     fn under(&self, takes_back: bool, line: &str) -> Option<String> {
         if let Some(end) = scores_heading(line) {
             return Some(line[end..].to_owned());

@@ -1,41 +1,42 @@
-//! Prompts that fit the model's context: smaller panels, without the responses that do not fit alone.
+//! Makes prompts fit the model's context: smaller panels, without the responses that do not fit even alone.
 
 use std::collections::BTreeMap;
 
 use super::{Plan, distinct, in_panels};
 use crate::domain::ScoreRequest;
 
-/// How the responses of a request are shown, where its prompts are longer than the model's context.
+/// How the responses of a request are shown if its prompts are longer than the model's context.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fitting {
-    /// Most responses in a prompt; `None`: as many as the request asks for.
+    /// Maximum number of responses in a prompt; `None`: as many as the request asks for.
     pub panel: Option<u32>,
-    /// Distinct responses that do not fit even alone, each with what is known of a prompt that showed it. They are in no prompt, so
-    /// they cost the others neither their panel nor a sample.
+    /// Distinct responses that do not fit even alone, each with what is known of a prompt that showed it. They are in
+    /// no prompt, so that neither the panels nor the samples of the other responses suffer from them.
     pub apart: BTreeMap<usize, Overflow>,
 }
 
 /// What is known of a prompt that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Overflow {
-    /// Its tokens.
+    /// Tokens of the prompt.
     pub prompt_tokens: u32,
-    /// Tokens that it may have.
+    /// Maximum tokens that it may have.
     pub limit_tokens: u32,
-    /// The caller's index of the longest response that it shows, if it is known.
+    /// The caller's index of the longest response in the prompt, if known.
     pub longest_response: Option<usize>,
-    /// Tokens of that response; 0 if they are not known.
+    /// Tokens of that response; 0 if not known.
     pub longest_response_tokens: u32,
 }
 
-/// What to try next for `request`, whose `plan` fits as `current` says but for a prompt that shows `order`. `None` when nothing would
-/// fit.
+/// What to try next for `request` after a prompt of its `plan`, which was made for `current`, turned out too long. The
+/// prompt showed `order`. `None` if nothing would fit.
 ///
-/// A response that cannot fit even alone is set apart, and the others begin anew with the panels that were asked for. Else panels become
-/// smaller: a prompt of all responses tells enough to estimate the tokens of every panel, from its longest
-/// response's tokens a byte, so the largest are taken all of which fit by that estimate; a panel tells of its own responses only, so from
-/// there on panels become smaller by one response. The end does not depend on which prompt is heard of first, though that is chance: all
-/// that fit alone are shown.
+/// A response that cannot fit even alone is set apart, and the others start again with panels of the requested size.
+/// Otherwise panels become smaller. A prompt of all responses gives an estimate of the tokens of every panel, from the
+/// tokens per byte of its longest response: the next size is the largest for which all panels fit by that estimate. A
+/// panel only gives information about its own responses, so from then on the size decreases by one response at a time.
+/// The result does not depend on which prompt is reported first, though that is chance: all responses that fit alone
+/// are shown.
 pub fn refit(
     request: &ScoreRequest,
     current: &Fitting,
@@ -53,9 +54,9 @@ pub fn refit(
             .then_some(Fitting { panel: None, apart });
     }
     let largest = plan.samples.iter().map(|spec| spec.order.len()).max().unwrap_or(0);
-    // Panels are dealt evenly: the largest may be smaller than it might.
+    // Panels are dealt evenly, so the largest may be smaller than allowed.
     let dealt = |size: usize| shown.len().div_ceil(shown.len().div_ceil(size));
-    // Only a prompt of all responses tells of them all.
+    // Only a prompt of all responses gives information about them all.
     let estimate = match order.len() == shown.len() {
         true => Estimate::of(request, order, told),
         false => None,
@@ -71,10 +72,12 @@ pub fn refit(
     Some(Fitting { panel: Some(panel), ..current.clone() })
 }
 
-/// Bytes that the built-in template writes for each response beside its text: two markers, and a score in the example.
+/// Bytes that the built-in template writes for each response in addition to its text: two markers, and a score in the
+/// example.
 const AROUND_RESPONSE: usize = 56;
 
-/// The longest response, if it is sure not to fit even alone: it was tried alone, or has more tokens than a prompt may have.
+/// The longest response, if it is certain not to fit even alone: it was tried alone, or has more tokens than a prompt
+/// may have.
 fn hopeless(order: &[usize], told: &Overflow) -> Option<usize> {
     // If there is only one, it is the longest, even if the server did not report it.
     if let [alone] = order {
@@ -95,16 +98,16 @@ fn is_full_without(request: &ScoreRequest, order: &[usize], told: &Overflow) -> 
     told.prompt_tokens.saturating_sub(at_most) >= told.limit_tokens
 }
 
-/// Bytes of responses, with what is around them.
+/// Bytes of responses, including what the template writes around them.
 fn bytes_of<'a>(responses: &[String], shown: impl Iterator<Item = &'a usize>) -> usize {
     shown.map(|&response| responses[response].len() + AROUND_RESPONSE).sum()
 }
 
-/// Tokens of prompts, from what is known of one that shows all responses.
+/// Estimates the tokens of prompts from what is known of one that shows all responses.
 struct Estimate<'a> {
     responses: &'a [String],
     tokens_per_byte: f64,
-    /// Tokens of a prompt without its responses and what is around each.
+    /// Tokens of a prompt without its responses and what the template writes around each.
     frame: f64,
     limit: f64,
 }
@@ -143,7 +146,7 @@ mod tests {
     use crate::domain::{Item, Query};
     use crate::plan::{plan, plan_fitting};
 
-    /// A worker that counts a token for each byte, and 100 for the frame.
+    /// Simulates a worker that counts one token per byte, plus 100 for the frame.
     const FRAME: usize = 100;
     const MARKERS: usize = AROUND_RESPONSE;
 
@@ -171,12 +174,12 @@ mod tests {
         })
     }
 
-    /// Goes on until everything fits or nothing can; `turn` chooses which sample's answer is heard first.
+    /// Repeats until everything fits or nothing can; `turn` chooses which sample's answer is seen first.
     fn settle(request: &ScoreRequest, limit: usize, turn: usize) -> (Fitting, Plan) {
         settle_with(request, limit, turn, |told| told)
     }
 
-    /// The same with a server that takes text: it counts the tokens of the prompt, not of its responses.
+    /// As `settle`, with a server that accepts text: it counts the tokens of the prompt, not those of its responses.
     fn settle_on_text(request: &ScoreRequest, limit: usize, turn: usize) -> (Fitting, Plan) {
         let of_text =
             |told| Overflow { longest_response: None, longest_response_tokens: 0, ..told };
@@ -231,7 +234,7 @@ mod tests {
         long.item.responses.insert(1, "~".repeat(5000));
         let (fitting, planned) = settle(&long, 1000, 0);
         assert_eq!((fitting.panel, fitting.apart.keys().collect::<Vec<_>>()), (None, vec![&1]));
-        // As without it, but for the places of those behind it.
+        // The same as without it, except for the indices of the responses after it.
         let moved = |spec: &crate::domain::SampleSpec| {
             let place = |&response: &usize| response + usize::from(response > 0);
             crate::domain::SampleSpec {

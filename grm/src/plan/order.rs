@@ -1,24 +1,23 @@
-//! Balanced orders: who is shown in a sample, and where.
+//! Balanced orders: which responses a sample shows, and in which positions.
 //!
-//! Up to `max_panel` responses are all shown, in the rotations of one permutation: in every block
-//! of n samples each response stands in every position once, and there are only n distinct
-//! prompts. The permutation depends on the content alone, so another seed finds the same prompts
-//! in the KV cache.
+//! Up to `max_panel` responses are all shown, in the rotations of one permutation: in every block of n samples, each
+//! response is in every position once, and there are only n distinct prompts. The permutation depends on the content
+//! alone, so another seed finds the same prompts in the KV cache.
 //!
-//! More responses are dealt into panels of nearly equal size, a new deal each round, so after
-//! every round each response was shown equally often.
+//! More responses are dealt into panels of nearly equal size, with a new deal each round, so that after every round
+//! each response has been shown equally often.
 
 use super::seed::{ContentDigest, derive};
 use crate::random::SplitMix64;
 
-/// Samples after which orders of `n_shown` responses are balanced: all rotations, or one round of panels.
+/// Number of samples after which orders of `n_shown` responses are balanced: all rotations, or one round of panels.
 pub(super) fn block(n_shown: usize, max_panel: usize) -> u32 {
     let n_panels = n_shown.div_ceil(max_panel);
     let block = if n_panels <= 1 { n_shown } else { n_panels };
     u32::try_from(block.max(1)).expect("responses are below the request's limit")
 }
 
-/// The order of sample `index`: a subset of `shown` in the order to show.
+/// The order of sample `index`: a subset of `shown`, in the order to show them.
 pub(super) fn of_sample(
     shown: &[usize],
     max_panel: usize,

@@ -1,19 +1,19 @@
-//! Seeds: a hash of the request's seed, of what is rendered, and of the sample's index.
+//! Seeds: a hash of the request's seed, the rendered content and the sample's index.
 
 use crate::digest::Encoder;
 use crate::domain::{Item, limits};
 
-/// Digest of everything of an item that reaches a prompt.
+/// Digest of everything in an item that reaches a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentDigest(pub [u8; 32]);
 
-/// Digest of query, distinct responses, reference, criteria and principles; of nothing else.
+/// Digest of query, distinct responses, reference, criteria and principles, and of nothing else.
 pub fn content_digest(item: &Item, duplicate_of: &[usize]) -> ContentDigest {
     let distinct = (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response);
     digest_of_shown(item, &distinct.collect::<Vec<_>>())
 }
 
-/// The same with the responses that are `shown` alone.
+/// As [`content_digest`], with only the responses in `shown`.
 pub(super) fn digest_of_shown(item: &Item, shown: &[usize]) -> ContentDigest {
     let texts: Vec<&str> = shown.iter().map(|&response| &*item.responses[response]).collect();
     let mut encoder = Encoder::new("jury.v1 content digest");

@@ -1,5 +1,4 @@
-//! Markers of our format inside the caller's text, escaped in one way: a backslash is put in
-//! front.
+//! Escapes the markers of our format in the caller's text, always in the same way: with a backslash in front.
 //!
 //! ```text
 //! [The End of Response 1]        ->  \[The End of Response 1]       anywhere in a line
@@ -8,14 +7,14 @@
 //! \boxed{8, 7}                   ->  \\boxed{8, 7}                  anywhere, with numbers in it, also in `\text{..}`
 //! ```
 //!
-//! The last two are what a judge writes at its end: bare, they invite it to copy them.
+//! The last two are what a judge writes at its end: unescaped, they invite it to copy them.
 //!
-//! Markers count in any letter case and with any blanks between their words. One that already has
-//! a backslash gets another, so no two texts become the same: taking one backslash from before
-//! every marker gives the text back. Markdown headings (`#### Title`) are not section heads.
+//! Markers are recognised in any letter case and with any blanks between their words. One that already has a backslash
+//! gets another, so that distinct texts stay distinct: removing one backslash before every marker restores the text.
+//! Markdown headings (`#### Title`) do not count as section heads.
 //!
-//! Not promised: look-alikes in other scripts, or a marker that a template puts together from the
-//! end of one text and the beginning of the next.
+//! Not promised: look-alikes in other scripts, and markers that a template assembles from the end of one text and the
+//! beginning of the next.
 
 use std::borrow::Cow;
 
@@ -25,7 +24,7 @@ use crate::parse::heading::scores_heading;
 const SECTION_MARKER: &str = "####";
 /// The command of a score box.
 const BOX: &str = "\\boxed";
-/// What may stand before the first number of a box.
+/// What may precede the first number of a box.
 const BEFORE_NUMBER: [char; 10] = [' ', '\t', '\n', '\r', '*', '$', '[', '{', '+', '-'];
 
 /// The text with its markers escaped, and how many there were. Takes time linear in the text.
@@ -67,7 +66,7 @@ fn is_line_end(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Where a section's head begins in `line`, escaped or not.
+/// Where a section's head begins in `line`, whether escaped or not.
 fn section_head(line: &str) -> Option<usize> {
     let head = line.trim_start_matches(|c: char| c.is_whitespace() || c == '\\');
     let trimmed = head.trim_end();
@@ -76,14 +75,14 @@ fn section_head(line: &str) -> Option<usize> {
         .then_some(line.len() - head.len())
 }
 
-/// Where a `Scores` heading begins in `line`, escaped or not, quoted or not.
+/// Where a `Scores` heading begins in `line`, whether escaped or quoted or neither.
 fn scores_line(line: &str) -> Option<usize> {
     let heading = line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '\\' | '>'));
     let at = line.len() - heading.len();
     scores_heading(heading.trim_end_matches(is_line_end)).map(|_| at)
 }
 
-/// True for the inside of a box, its brace included, that begins like scores: with a number.
+/// True if the inside of a box, including its brace, begins like scores: with a number.
 fn holds_numbers(after_command: &str) -> bool {
     let Some(inside) = after_command.trim_start().strip_prefix('{') else { return false };
     let inside = inside.trim_start_matches(BEFORE_NUMBER);
@@ -91,13 +90,13 @@ fn holds_numbers(after_command: &str) -> bool {
     inside.trim_start_matches(BEFORE_NUMBER).starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// What stands in the braces of `\text{..}` and the like, escaped or not.
+/// The content of the braces of `\text{..}` and similar commands, escaped or not.
 fn inside_command(text: &str) -> Option<&str> {
     let name = text.strip_prefix('\\')?.trim_start_matches('\\');
     name.trim_start_matches(|c: char| c.is_ascii_alphabetic()).strip_prefix('{')
 }
 
-/// True for text that begins, up to case and blanks, with `[The Begin of` or `[The End of`.
+/// True for text that begins with `[The Begin of` or `[The End of`, up to case and blanks.
 fn is_block_marker(text: &str) -> bool {
     let mut rest = text[1..].trim_start();
     for choice in [&["the"][..], &["begin", "end"], &["of"]] {
@@ -181,7 +180,7 @@ mod tests {
         }
     }
 
-    /// The head was escaped and the rest of its line was not looked at any more.
+    /// The head was once escaped and the rest of its line no longer examined.
     #[test]
     fn a_marker_inside_a_section_head_is_escaped_too() {
         assert_eq!(escape("#### [The End of Response 1] ####").1, 2);

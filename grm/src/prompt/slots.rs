@@ -1,15 +1,15 @@
-//! Sets untrusted texts aside while a template runs, and puts them into its output as spans.
+//! Replaces untrusted texts by placeholders while a template runs, then inserts them into its output as spans.
 
 use super::texts::Escaped;
 use super::{SharedTexts, Span, TemplateError, Trust};
 
-/// Opens and closes the number of a text. Unicode noncharacters: they stand for nothing, and
-/// [`super::Template::parse`] refuses a template that contains them.
+/// Surround the number of a text. They are Unicode noncharacters, which have no meaning, and [`super::Template::parse`]
+/// rejects a template that contains them.
 pub(super) const OPEN: char = '\u{FDD0}';
 pub(super) const CLOSE: char = '\u{FDD1}';
 
-/// Stands before the number, so that a filter which changes the case of letters breaks the place
-/// of the text instead of passing it by.
+/// Precedes the number, so that a filter that changes the case of letters breaks the placeholder instead of leaving it
+/// intact.
 const CASED: &str = "tX";
 
 /// Texts that a template may place but not see.
@@ -22,20 +22,20 @@ pub(super) struct Slots<'a> {
 struct Slot<'a> {
     text: &'a str,
     response: Option<usize>,
-    /// Whether a prompt makes sense only with it.
+    /// True if a prompt makes no sense without this text.
     is_question: bool,
 }
 
 // === impl Slots ===
 
 impl<'a> Slots<'a> {
-    /// Sets `text` aside; gives what a template places in its stead.
+    /// Stores `text` and returns the placeholder for the template.
     pub(super) fn put(&mut self, text: &'a str, response: Option<usize>) -> String {
         self.slots.push(Slot { text, response, is_question: false });
         self.placeholder()
     }
 
-    /// The same for the turn that the responses answer.
+    /// As [`Self::put`], for the turn that the responses answer.
     pub(super) fn put_question(&mut self, text: &'a str) -> String {
         self.slots.push(Slot { text, response: None, is_question: true });
         self.placeholder()
@@ -45,13 +45,13 @@ impl<'a> Slots<'a> {
         format!("{OPEN}{CASED}{}{CLOSE}", self.slots.len() - 1)
     }
 
-    /// Cuts a template's output into spans, with the escaped marks counted. Empty spans are left
-    /// out, but for those of empty responses.
+    /// Splits a template's output into spans and counts the escaped markers. Empty spans are dropped, except those of
+    /// empty responses.
     ///
     /// # Errors
-    /// [`TemplateError::BrokenText`] when the template changed a placeholder, and
-    /// [`TemplateError::MissingResponse`] when it did not show every response once, and
-    /// [`TemplateError::MissingQuery`] when it did not show what they answer.
+    /// [`TemplateError::BrokenText`] if the template changed a placeholder, [`TemplateError::MissingResponse`] if it
+    /// did not show every response exactly once, and [`TemplateError::MissingQuery`] if it did not show what they
+    /// answer.
     pub(super) fn fill(
         &self,
         rendered: &str,

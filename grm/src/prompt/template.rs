@@ -1,4 +1,4 @@
-//! Templates: the builtin one, or one from a file.
+//! Templates: the built-in one, or one from a file.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,31 +10,33 @@ use super::variables::Variables;
 use super::{Message, PromptInput, RenderedPrompt, SharedTexts, Variant};
 use crate::domain::{Item, Query, Role, Scale, Turn};
 
-/// Raised when the same template would render to other spans than before (escaping, variables).
+/// Increment when the same template would render to different spans than before (escaping, variables).
 const RENDER_VERSION: u32 = 3;
 
 const BUILTIN_NAME: &str = "pointwise.j2";
 const BUILTIN: &str = include_str!("templates/pointwise.j2");
 
-/// A prompt template in Jinja syntax (minijinja). It renders to one user message; blanks around
-/// the whole are dropped.
+/// A prompt template in Jinja syntax (minijinja). It renders to one user message; leading and trailing blanks are
+/// removed.
 ///
 /// | variable | what it is |
 /// |---|---|
-/// | `turns` | the conversation, oldest first: `turn.role` (`"system"`, `"user"`, `"assistant"`, `"tool"`, `"developer"`), `turn.text` |
+/// | `turns` | the conversation, oldest first: `turn.role`, `turn.text` |
 /// | `responses` | the responses in the order shown: `response.number` (1..n), `response.text` |
 /// | `n` | how many responses are shown |
 /// | `reference` | a ground-truth answer, or none |
 /// | `criteria`, `principles` | lists of text that the caller brought, or none; never empty lists |
-/// | `scale` | `scale.min`, `scale.middle`, `scale.max`; `scale.bands`: four bands as text, lowest first, empty for scales of five values or fewer |
+/// | `scale` | `scale.min`, `scale.middle`, `scale.max`, `scale.bands` |
 /// | `best` | the number of the best response; none but in the hinted variant |
 /// | `box` | the box to ask for, such as `\boxed{x, x}` |
 ///
-/// The last turn (what the responses answer) must be shown, and every response once.
+/// `turn.role` is `"system"`, `"user"`, `"assistant"`, `"tool"` or `"developer"`. `scale.bands` is four bands as text,
+/// lowest first; it is empty for scales of five values or fewer.
 ///
-/// The texts of turns, responses, reference, criteria and principles are opaque: a template
-/// places them, once for every response, and must not put them through filters. None of them is
-/// ever read as template code.
+/// The last turn (what the responses answer) must be shown, and every response exactly once.
+///
+/// The texts of turns, responses, reference, criteria and principles are opaque: a template places them (each response
+/// exactly once) and must not apply filters to them. None of them is ever interpreted as template code.
 #[derive(Clone)]
 pub struct Template {
     name: Arc<str>,
@@ -43,10 +45,10 @@ pub struct Template {
     environment: Arc<Environment<'static>>,
 }
 
-/// Why a template cannot be used. Names the line where there is one (0 when unknown).
+/// Why a template cannot be used. Includes the line if there is one (0 if unknown).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// Not Jinja syntax.
+    /// The template is not valid Jinja syntax.
     #[error("{name}:{line}: {problem}")]
     Syntax {
         /// Name of the template.
@@ -56,7 +58,7 @@ pub enum TemplateError {
         /// What is wrong.
         problem: String,
     },
-    /// It failed while rendering, such as on an unknown variable.
+    /// Rendering failed, for example because of an unknown variable.
     #[error("{name}:{line}: {problem}")]
     Render {
         /// Name of the template.
@@ -66,7 +68,7 @@ pub enum TemplateError {
         /// What is wrong.
         problem: String,
     },
-    /// It holds a character that marks the place of an untrusted text.
+    /// The template contains a character that is reserved for placeholders.
     #[error("{name}:{line}: U+FDD0 and U+FDD1 are reserved and cannot stand in a template")]
     ReservedCharacter {
         /// Name of the template.
@@ -74,13 +76,13 @@ pub enum TemplateError {
         /// Line of the character, 1-based.
         line: usize,
     },
-    /// It changed an opaque text, such as by a filter.
+    /// The template changed an opaque text, for example with a filter.
     #[error("{name}: texts of the item can be placed but not changed; take filters off them")]
     BrokenText {
         /// Name of the template.
         name: String,
     },
-    /// It does not show every response exactly once.
+    /// The template does not show every response exactly once.
     #[error("{name}: must show every response once, shows response {response} {times} times")]
     MissingResponse {
         /// Name of the template.
@@ -90,13 +92,13 @@ pub enum TemplateError {
         /// How often it is shown.
         times: usize,
     },
-    /// It does not show the turn that the responses answer.
+    /// The template does not show the turn that the responses answer.
     #[error("{name}: must show the query: the text of the last turn, turns[-1].text")]
     MissingQuery {
         /// Name of the template.
         name: String,
     },
-    /// The input names a response that the item does not have, or a best one that is not shown.
+    /// The input names a response that the item does not have, or a best response that is not shown.
     #[error("response {response} is not among those that can be shown")]
     NoSuchResponse {
         /// The caller's index.
@@ -115,10 +117,10 @@ impl Template {
         Self::parse(BUILTIN_NAME, BUILTIN).expect("a test parses the builtin template")
     }
 
-    /// Reads a template and tries it on small items, so that faults show at start-up.
+    /// Parses a template and tries it on small items, so that errors show at start-up.
     ///
     /// # Errors
-    /// [`TemplateError`] for bad syntax, unknown variables and responses that are not shown.
+    /// [`TemplateError`] for bad syntax, unknown variables, and responses that are not shown.
     pub fn parse(name: &str, source: &str) -> Result<Self, TemplateError> {
         if let Some(at) = source.find([OPEN, CLOSE]) {
             let line = source[..at].matches('\n').count() + 1;
@@ -142,13 +144,13 @@ impl Template {
         Ok(template)
     }
 
-    /// Hex digest of what determines the rendering: the source and the rules of this module. The
-    /// name does not take part.
+    /// Hex digest of everything that determines the rendering: the source and the rules of this module. The name is not
+    /// included.
     pub fn digest(&self) -> String {
         self.digest.to_string()
     }
 
-    /// Bytes of the source: about what a prompt has beside the item's texts.
+    /// Bytes of the source: about what a prompt contains in addition to the item's texts.
     pub fn source_bytes(&self) -> usize {
         self.source_bytes
     }
@@ -156,14 +158,13 @@ impl Template {
     /// Renders the prompt of one order.
     ///
     /// # Errors
-    /// [`TemplateError::NoSuchResponse`] for an index outside the item, and what the template's
-    /// own faults give.
+    /// [`TemplateError::NoSuchResponse`] for an index outside the item, and whatever errors the template itself causes.
     pub fn render(&self, input: &PromptInput<'_>) -> Result<RenderedPrompt, TemplateError> {
         self.render_sharing(input, &mut SharedTexts::default())
     }
 
-    /// The same, for one of several orders of an item: `texts` is passed from one to the next, and
-    /// their prompts share every text.
+    /// As [`Self::render`], for one of several orders of an item. `texts` is passed from one call to the next, so that
+    /// the prompts share every text.
     ///
     /// # Errors
     /// As [`Self::render`].
@@ -192,8 +193,8 @@ impl Template {
         Ok(RenderedPrompt { messages: vec![Message { role: Role::User, spans }], escaped_markers })
     }
 
-    /// Renders the kinds of items that there are: one, two and three responses, one turn and
-    /// several, with and without everything optional.
+    /// Renders all kinds of items: one, two and three responses, one turn and several, with and without everything
+    /// optional.
     fn try_out(&self) -> Result<(), TemplateError> {
         let turn = |role| Turn { role, content: "t".to_owned() };
         let turns = vec![

@@ -135,8 +135,7 @@ fn an_empty_response_is_shown_as_an_empty_block() {
     assert!(text.contains("[The Begin of Response 1]\n\n[The End of Response 1]"), "{text}");
 }
 
-/// The prompts themselves, so that a change of wording is read as what it is. Spans that callers
-/// wrote stand between guillemets.
+/// The prompts themselves, so that a change of wording shows as one. Spans written by callers are in guillemets.
 #[test]
 fn the_prompts_of_the_method_read_well() {
     let shown = |prompt: &RenderedPrompt| -> String {
@@ -171,7 +170,7 @@ fn the_prompts_of_the_method_read_well() {
     insta::assert_snapshot!("single_binary", shown(&single));
 }
 
-/// Prefill costs on a CPU. Qwen2.5 takes a token for every 4.0 bytes of such a prompt.
+/// Prefill is expensive on a CPU. Qwen2.5 takes one token per 4.0 bytes of such a prompt.
 #[test]
 fn the_builtin_prompt_takes_few_tokens() {
     let fixed_bytes = flat(&render(&item("", &["", ""]), &[0, 1], Variant::Plain)).len();

@@ -1,4 +1,4 @@
-//! Texts of one item, held once however many prompts show them.
+//! The texts of one item, stored once however many prompts show them.
 
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::escape::escape;
 
-/// The texts of one item's prompts, each escaped once: prompts of its orders share them.
+/// The texts of one item's prompts, each escaped once and shared by the prompts of all orders.
 #[derive(Debug, Default)]
 pub struct SharedTexts<'a> {
-    /// By the place of the caller's text in memory, which is borrowed for as long as this lives.
+    /// Keyed by the address and length of the caller's text, which is borrowed for as long as this lives.
     untrusted: HashMap<(usize, usize), Escaped>,
     trusted: HashSet<Arc<str>>,
     item: PhantomData<&'a str>,
@@ -19,7 +19,7 @@ pub struct SharedTexts<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Escaped {
     pub(super) text: Arc<str>,
-    /// Markers that were escaped.
+    /// Number of markers that were escaped.
     pub(super) n_markers: u32,
 }
 

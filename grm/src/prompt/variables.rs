@@ -45,8 +45,8 @@ struct ScaleVariable {
 // === impl Variables ===
 
 impl Variables {
-    /// Takes the input apart: texts into `slots`, everything else as it is. Every index of the
-    /// order must be below the number of responses.
+    /// Takes the input apart: texts go into `slots`, everything else is used directly. Every index of the order must be
+    /// below the number of responses.
     pub(super) fn of<'a>(input: &PromptInput<'a>, slots: &mut Slots<'a>) -> Self {
         let item = input.item;
         let turns = match &item.query {
@@ -100,11 +100,11 @@ impl Variables {
 // === impl ScaleVariable ===
 
 impl ScaleVariable {
-    /// The paper's anchors 1, 6, 10 and bands 1-2, 3-5, 6-8, 9-10, carried over to any scale.
+    /// The paper's anchors 1, 6, 10 and bands 1-2, 3-5, 6-8, 9-10, mapped to any scale.
     fn of(scale: Scale) -> Self {
         let Scale { min, max } = scale;
         let width = max - min;
-        // Highest score of every band but the last, as a share of the width in percent.
+        // Highest score of every band except the last, in percent of the scale's width.
         let ends = [15, 45, 80].map(|percent| min + width * percent / 100);
         let starts = [min, ends[0] + 1, ends[1] + 1, ends[2] + 1];
         let last = [ends[0], ends[1], ends[2], max];

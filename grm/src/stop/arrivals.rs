@@ -1,42 +1,43 @@
-//! Samples as they arrive: the prefix that a stop rule fires after is the same whatever their order.
+//! Collects samples as they arrive. The prefix after which a stop rule fires does not depend on their order of arrival.
 
 use std::collections::BTreeMap;
 
 use super::{Stop, Stopping};
 use crate::domain::{FailureKind, Sample};
 
-/// Puts samples into index order and asks the stop rule at each block's end.
+/// Puts samples into index order and applies the stop rule at the end of each block.
 #[derive(Debug, Clone)]
 pub struct Arrivals {
     stopping: Stopping,
-    /// Samples in index order, from the first one on without a gap.
+    /// Samples in index order, from the first one up to the first gap.
     prefix: Vec<Sample>,
-    /// Samples behind the gap, and spare ones.
+    /// Samples after the gap, and spare samples.
     ahead: BTreeMap<u32, Sample>,
     stop: Option<Stop>,
 }
 
-/// What a verdict is made of.
+/// The samples that a verdict is based on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawn {
-    /// In index order: all that came, or, once a rule has fired, the prefix, and the rest of the plan as not needed.
+    /// In index order: all that arrived; or, once a rule has fired, the prefix, with the rest of the plan marked as not
+    /// needed.
     pub samples: Vec<Sample>,
     /// The rule that fired.
     pub stop: Option<Stop>,
-    /// Tokens of samples that came and were not needed.
+    /// Tokens of samples that arrived but were not needed.
     pub surplus_tokens: u64,
 }
 
 // === impl Arrivals ===
 
 impl Arrivals {
-    /// Nothing has arrived.
+    /// No samples yet.
     pub fn new(stopping: Stopping) -> Self {
         Self { stopping, prefix: Vec::new(), ahead: BTreeMap::new(), stop: None }
     }
 
-    /// A sample has ended, ranked where that is asked for. `Some` when this makes the rule fire: nothing that has not
-    /// arrived is needed any more.
+    /// Adds a sample that has ended, and been ranked if that was requested. Returns `Some` when this makes the rule
+    /// fire: no sample that has not arrived is needed any more.
     pub fn push(&mut self, sample: Sample) -> Option<Stop> {
         self.ahead.insert(sample.spec.index, sample);
         if self.stop.is_some() {
@@ -55,18 +56,18 @@ impl Arrivals {
         None
     }
 
-    /// True when the verdict is certain to be made of sample `index`, too, however the rest turns out.
+    /// True if the verdict is certain to use sample `index`, whatever the other samples turn out to be.
     pub fn is_certain(&self, index: u32) -> bool {
         let next = self.next_index().unwrap_or(u32::MAX);
         match self.stop {
             Some(stop) => index < stop.prefix,
-            // Once all k are here and nothing has fired, spare ones belong to it.
+            // Once all k have arrived and nothing has fired, spare samples are used as well.
             None => index < next || next >= self.stopping.k() || self.stopping.never_fires(),
         }
     }
 
-    /// What the verdict is made of. Samples behind the prefix are not needed, arrived or not, and spare ones are as if they
-    /// had never been planned.
+    /// The samples that the verdict is based on. Samples after the prefix are marked as not needed, whether they
+    /// arrived or not, and spare samples are treated as never planned.
     pub fn into_drawn(self) -> Drawn {
         let Self { stopping, prefix: mut samples, ahead, stop } = self;
         let Some(Stop { prefix, .. }) = stop else {

@@ -1,17 +1,18 @@
 //! Confidence: the pick of all k samples is known with a given probability.
 //!
-//! For the leader and each rival, the hypothesis is about the samples of this very plan: over all k, the sum of the differences
-//! d between their scores is at most 0. It is tested by betting against it (Waudby-Smith and Ramdas, 2024: Estimating means
-//! of bounded random variables by betting, section 5, sampling without replacement). Were it true, the samples left
-//! would have a mean difference of at most m = -(sum so far) / (samples left). A block of orders multiplies the capital by the
-//! product over its samples of 1 + g r (d - m) / (m + range), with a wager g that never loses more than all, and r the samples left at
-//! that place of the blocks over the most at any place. Samples of one place are exchangeable, and
-//! independent of those of other places; by the inequality of arithmetic and geometric means the expected product is
-//! at most 1, however places differ. So the capital is a nonnegative supermartingale, and by Ville's
-//! inequality it ever reaches 1 / alpha with probability at most alpha.
+//! For the leader and each rival, the hypothesis concerns the samples of this very plan: the sum over all k of the
+//! differences d between their scores is at most 0. It is tested by betting against it (Waudby-Smith and Ramdas, 2024:
+//! Estimating means of bounded random variables by betting, section 5, sampling without replacement). If it were true,
+//! the samples left would have a mean difference of at most m = -(sum so far) / (samples left). A block of orders
+//! multiplies the capital by the product over its samples of 1 + g r (d - m) / (m + range). Here g is a wager that
+//! never loses more than everything, and r is the number of samples left at that position of the blocks, divided by the
+//! highest such number over all positions. Samples of one position are exchangeable, and independent of those of other
+//! positions; by the inequality of arithmetic and geometric means, the expected product is at most 1, however positions
+//! differ. So the capital is a nonnegative supermartingale, and by Ville's inequality it ever reaches 1 / alpha with
+//! probability at most alpha.
 //!
-//! A wrong stop means that the true pick was rejected as a rival of the leader, so each of the n - 1 rivals that it may be
-//! gets alpha = (1 - level) / (n - 1).
+//! A wrong stop means that the true pick was rejected as a rival of the leader. Each of the n - 1 rivals that could be
+//! the true pick therefore gets alpha = (1 - level) / (n - 1).
 
 use super::Stopping;
 use crate::domain::Sample;
@@ -19,14 +20,14 @@ use crate::vote::{Vote, highest, rewards, unit, votes};
 
 /// Wagers whose capitals are averaged: small ones for narrow leads, large ones for clear leads.
 const WAGERS: [f64; 4] = [0.25, 0.5, 0.75, 1.0];
-/// Part of the range below which there is nothing to bet on, above all rounding.
+/// Share of the range below which there is nothing to bet on; well above all rounding.
 const MARGIN: f64 = 1e-9;
 
 pub(super) fn fires(stopping: &Stopping, prefix: &[Sample], level: f64) -> bool {
     let plan = &stopping.plan;
     let rule = stopping.rule.in_force(prefix);
     let n_shown = stopping.shown().count();
-    // Rounds of panels deal anew: nobody is compared in every sample.
+    // Rounds of panels deal anew: no two responses are compared in every sample.
     let shows_all = plan.samples.iter().all(|spec| spec.order.len() == n_shown);
     if n_shown < 2 || !shows_all {
         return false;
@@ -43,8 +44,8 @@ pub(super) fn fires(stopping: &Stopping, prefix: &[Sample], level: f64) -> bool 
     stopping.shown().filter(|&response| response != pick).all(test)
 }
 
-/// By how much the pick leads in each sample, within plus and minus the range. A sample without scores counts 0, or, where a
-/// spare one may take its place, the worst that this one may say.
+/// The pick's lead over the rival in each sample, within plus and minus the range. A sample without scores counts as 0,
+/// or, if a spare sample may replace it, as the worst value that the spare may give.
 fn differences(
     stopping: &Stopping,
     prefix: &[Sample],
@@ -67,8 +68,8 @@ fn differences(
     differences
 }
 
-/// True when the capital of betting against "the pick does not lead in the sum of all k" ever reached `threshold`, or
-/// when no outcome of the rest agrees with it.
+/// True when the capital from betting against "the pick does not lead in the sum over all k" ever reached `threshold`,
+/// or when no outcome of the remaining samples is consistent with that hypothesis.
 fn is_rejected(stopping: &Stopping, differences: &[f64], threshold: f64) -> bool {
     let (range, block) = (stopping.range(), stopping.plan.block as usize);
     let k = stopping.plan.samples.len();
@@ -77,7 +78,7 @@ fn is_rejected(stopping: &Stopping, differences: &[f64], threshold: f64) -> bool
         let left = k - n_before;
         let mean = -sum / left as f64;
         let at_stake = mean + range;
-        // Where k cuts the last block short, its places have a sample more to come than the others.
+        // If k cuts the last block short, the positions in it have one more sample to come than the others.
         let of_place = |place: usize| (left - place).div_ceil(block) as f64;
         if at_stake > MARGIN * range {
             for (capital, wager) in capitals.iter_mut().zip(WAGERS) {

@@ -1,17 +1,18 @@
 //! Lossless: no outcome of the samples left can change the pick.
 //!
-//! Of a response with sum s and weight w so far, at most f more votes of weight at most 1 will tell: its reward ends between
-//! (s + min f) / (w + f) and (s + max f) / (w + f). The pick stays when its lower end is above every rival's upper end. Where
-//! all responses are shown together this is: the lead in the sum exceeds (max - min) x votes left.
+//! A response with sum s and weight w so far gets at most f more votes, of weight at most 1: its final reward is
+//! between (s + min f) / (w + f) and (s + max f) / (w + f). The pick is safe if its lower bound is above every rival's
+//! upper bound. If all responses are shown together, this means that the lead in the sum exceeds (max - min) x votes
+//! left.
 //!
-//! With the best k_meta voting, r of the votes left may turn out to be among them, for every r that is possible; they push
-//! the lowest of those seen out. The pick has to stay for each r.
+//! If only the best k_meta vote, then r of the remaining votes may turn out to be among them, for every possible r, and
+//! displace the lowest of those seen. The pick must be safe for each r.
 
 use super::Stopping;
 use crate::domain::{Sample, SampleSpec};
 use crate::vote::{Rule, Tally, Vote, highest, rewards, unit, votes};
 
-/// Part of the scale by which ends must differ: far above all rounding.
+/// Share of the scale by which bounds must differ: far above all rounding.
 const MARGIN: f64 = 1e-9;
 
 pub(super) fn fires(stopping: &Stopping, prefix: &[Sample]) -> bool {
@@ -21,7 +22,7 @@ pub(super) fn fires(stopping: &Stopping, prefix: &[Sample]) -> bool {
     let Some(pick) = highest(rewards(duplicate_of, &seen, unit(rule)).into_iter()) else {
         return false;
     };
-    // A single response has no pick to be sure of.
+    // A single response has no pick.
     if stopping.shown().nth(1).is_none() {
         return false;
     }
@@ -33,11 +34,11 @@ pub(super) fn fires(stopping: &Stopping, prefix: &[Sample]) -> bool {
     };
     match rule {
         Rule::Mean | Rule::Majority => is_kept(&seen, left.most, 1.0),
-        // Weights are relative to the heaviest one so far; none is above a probability of 1.
+        // Weights are relative to the heaviest one so far; no probability is above 1.
         Rule::Weighted(_) => is_kept(&seen, left.most, 1.0 / heaviest(prefix, rule)),
         Rule::Top { k_meta } => {
             let most_new = u32::try_from(left.most).unwrap_or(u32::MAX).min(k_meta);
-            // The hardest first.
+            // The hardest case first.
             (0..=most_new).rev().all(|n_new| {
                 let stay = votes(duplicate_of, prefix, Rule::Top { k_meta: k_meta - n_new });
                 is_kept(&stay, n_new as usize, 1.0)
@@ -46,18 +47,18 @@ pub(super) fn fires(stopping: &Stopping, prefix: &[Sample]) -> bool {
     }
 }
 
-/// Votes that may still come.
+/// Votes that may still arrive.
 struct Left {
     most: usize,
-    /// By response.
+    /// For each response.
     showing: Vec<usize>,
 }
 
 // === impl Left ===
 
 impl Left {
-    /// Each planned sample that is left brings at most one vote, its own or that of a spare one, and so does each that
-    /// had no scores.
+    /// Each remaining planned sample contributes at most one vote, its own or that of a spare sample; so does each
+    /// sample without scores.
     fn after(stopping: &Stopping, prefix: &[Sample]) -> Self {
         let plan = &stopping.plan;
         let rest = &plan.samples[prefix.len()..];
@@ -76,7 +77,7 @@ impl Left {
 
 // === private ===
 
-/// True when `pick` stays ahead of every rival, with up to `more(response)` weight of votes to come.
+/// True if `pick` stays ahead of every rival when up to `more(response)` of weight is still to come.
 fn is_kept(
     stopping: &Stopping,
     unit: f64,

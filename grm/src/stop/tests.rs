@@ -13,7 +13,7 @@ mod laws;
 mod recorded;
 mod simulation;
 
-/// A plan over `n` responses, and how its samples are watched.
+/// A plan over `n` responses, with its stop rule.
 #[derive(Debug, Clone)]
 struct Setup {
     request: ScoreRequest,
@@ -21,7 +21,7 @@ struct Setup {
     rule: Rule,
 }
 
-/// What became of one sample: scores by response, or nothing readable.
+/// The outcome of one sample: scores by response, or nothing readable.
 type Row = Option<Vec<f64>>;
 
 impl Setup {
@@ -49,7 +49,7 @@ impl Setup {
         samples.iter().find_map(|sample| arrivals.push(sample.clone()))
     }
 
-    /// As a verdict has them, without the bootstrap, which takes most of a vote's time.
+    /// The rewards of the verdict, without the bootstrap, which takes most of a vote's time.
     fn rewards(&self, samples: &[Sample]) -> Vec<Option<f64>> {
         let rule = self.rule.in_force(samples);
         rewards(&self.plan.duplicate_of, &votes(&self.plan.duplicate_of, samples, rule), unit(rule))
@@ -90,7 +90,7 @@ fn all_alike(setup: &Setup, row: &[f64]) -> Vec<Sample> {
 #[test]
 fn a_plain_vote_stops_once_the_lead_cannot_be_made_up() {
     let setup = Setup::plain(2, 8, StopRule::Lossless, Rule::Mean);
-    // A lead of 9 a sample: 36 after four, and four more can take 36 away.
+    // A lead of 9 per sample: 36 after four, and four more can take 36 away.
     let landslide = all_alike(&setup, &[10.0, 1.0]);
     let stop = setup.stop(&landslide).unwrap();
     assert_eq!(stop, Stop { prefix: 6, by: StoppedBy::Lossless }, "rules fire at block ends");

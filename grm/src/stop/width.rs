@@ -1,10 +1,10 @@
 //! Width: every reward is known to within a given interval.
 //!
-//! The interval is Student's, at 95 %, around a response's mean value over the m samples that showed it: its width is
-//! 2 t(0.975, m - 1) sqrt((s^2 + u / m) / m), with the variance s^2 and u = (range / 9)^2, one squared point of a scale 1..10.
-//! The term u / m keeps a few samples that happen to agree from stopping at once (Chow and Robbins, 1965: On the asymptotic
-//! theory of fixed-width sequential confidence intervals for the mean). Position bias is in s^2, though blocks cancel
-//! it in the mean: this errs towards more samples.
+//! The interval is Student's, at 95 %, around a response's mean value over the m samples that showed it. Its width is 2
+//! t(0.975, m - 1) sqrt((s^2 + u / m) / m), with the variance s^2 and u = (range / 9)^2, which is one squared point of
+//! a scale 1..10. The term u / m keeps a few samples that happen to agree from stopping at once (Chow and Robbins,
+//! 1965: On the asymptotic theory of fixed-width sequential confidence intervals for the mean). Position bias is part
+//! of s^2, although blocks cancel it in the mean; this errs towards more samples.
 
 use super::Stopping;
 use crate::domain::Sample;
@@ -13,7 +13,7 @@ use crate::vote::{unit, votes};
 /// 0.975 quantile of Student's distribution with 1, 2, .. degrees of freedom.
 const T_975: [f64; 10] =
     [12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281];
-/// The same of the normal distribution.
+/// The same quantile of the normal distribution.
 const Z_975: f64 = 1.959_963_985;
 
 pub(super) fn fires(stopping: &Stopping, prefix: &[Sample], width: f64) -> bool {
@@ -30,7 +30,7 @@ pub(super) fn fires(stopping: &Stopping, prefix: &[Sample], width: f64) -> bool 
     stopping.shown().all(is_narrow)
 }
 
-/// Width of the 95 % interval of the mean; none of fewer than two values.
+/// Width of the 95 % interval of the mean; none for fewer than two values.
 fn interval(values: &[f64], guard: f64) -> Option<f64> {
     if values.len() < 2 {
         return None;
@@ -42,7 +42,7 @@ fn interval(values: &[f64], guard: f64) -> Option<f64> {
     Some(2.0 * t_975(values.len() - 1) * (variance / n).sqrt())
 }
 
-/// By table, then by the expansion of Cornish and Fisher, right to three decimals there.
+/// From the table; beyond it from the Cornish-Fisher expansion, which is correct to three decimals there.
 fn t_975(degrees: usize) -> f64 {
     let tabulated = T_975.get(degrees.saturating_sub(1)).copied();
     tabulated.unwrap_or_else(|| {

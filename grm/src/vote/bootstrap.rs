@@ -1,16 +1,16 @@
-//! How sure the pick is: resample the voting samples with replacement and vote again.
+//! How certain the pick is: resamples the voting samples with replacement and votes again.
 
 use super::share_of_pick;
 use super::votes::{Tally, Vote};
 use crate::random::SplitMix64;
 
-/// Enough that the standard error of the probability stays below 0.016.
+/// Enough to keep the standard error of the probability below 0.016.
 const RESAMPLES: u32 = 1000;
 
-/// Share of resamples whose pick is `picked`, 0..=1; a tie counts by the share of `picked` in it. Seeded by the samples' own seeds: the same
-/// samples give the same value. A resampled vote keeps its weight.
+/// Share of resamples whose pick is `picked`, 0..=1; in a tie, the share of `picked` in it counts. Seeded by the
+/// samples' own seeds, so the same samples give the same value. A resampled vote keeps its weight.
 ///
-/// Sums run in the order drawn, which is part of the result: rounding follows it.
+/// Sums run in the order drawn. That order is part of the result, since rounding depends on it.
 pub(super) fn confidence(
     duplicate_of: &[usize],
     votes: &[Vote<'_>],

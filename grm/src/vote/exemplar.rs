@@ -1,11 +1,11 @@
-//! Which sample to show to a person.
+//! Which sample to show to people.
 
 use crate::domain::Sample;
 
-/// Of the samples whose own best is the `pick`, the one whose scores are closest to the `rewards`: what the judges said on
-/// average, in the words of the one who agrees most. Without one that agrees, the closest of all. Distance is the mean over the
-/// responses it showed. Of equal ones that which showed the responses in the caller's order, since its text reads easier; then the
-/// first.
+/// Among the samples that score no response above the `pick`, the one whose scores are closest to the `rewards`: the
+/// average judgement, in the words of the sample that agrees with it most. If there is none, the closest of all.
+/// Distance is the mean over the responses that a sample showed. Among equals, the sample that showed the responses in
+/// the caller's order, since its text is easier to read; then the first.
 ///
 /// `None` without rewards, or when no sample has scores.
 pub fn exemplar<'a>(
@@ -27,7 +27,7 @@ pub fn exemplar<'a>(
         .map(|(_, _, _, _, sample)| sample)
 }
 
-/// True when the sample scores nothing above the pick, or there is none to agree with.
+/// True if the sample scores nothing above the pick, or if there is no pick.
 fn agrees(sample: &Sample, pick: Option<usize>) -> bool {
     let (Some(pick), Some(scores)) = (pick, sample.scores()) else { return true };
     let shown = std::iter::zip(&sample.spec.order, &scores.scores);
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::vote::tests::sample;
 
-    /// The index of the one shown of samples with these orders and scores, where rewards are 8 and 3.
+    /// The index of the sample shown, among samples with these orders and scores, for rewards of 8 and 3.
     fn shown(samples: &[(&[usize], &[f64])]) -> Option<u32> {
         let samples: Vec<Sample> = (0..)
             .zip(samples)
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_closest_sample_wins_whatever_its_order() {
-        // Scores run parallel to the order shown.
+        // Scores are parallel to the order shown.
         assert_eq!(shown(&[(&[0, 1], &[9.0, 5.0]), (&[1, 0], &[3.0, 8.0])]), Some(1));
     }
 

@@ -1,32 +1,33 @@
-//! The vote rules with their numbers.
+//! The vote rules with their parameters.
 
 use crate::domain::{Sample, VoteRule, Voting};
 
-/// A vote rule with the numbers that it takes.
+/// A vote rule with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
     /// Every valid sample votes with its scores.
     Mean,
-    /// The valid samples with the highest meta scores vote with their scores; of equals the lowest index.
+    /// The valid samples with the highest meta scores vote with their scores; among equals, the lowest index wins.
     Top {
-        /// How many; all of them where fewer are valid. At least 1.
+        /// How many vote; all valid samples if there are fewer. At least 1.
         k_meta: u32,
     },
-    /// Every valid sample votes for its own best; equals split.
+    /// Every valid sample votes for the response that it scored highest; ties are split.
     Majority,
-    /// Every valid sample votes with its scores, and weighs what its meta score is worth.
+    /// Every valid sample votes with its scores, weighted by the probability that its meta score stands for.
     Weighted(Calibration),
 }
 
-/// From the logit of a Meta RM to the probability that a sample is right: 1 / (1 + exp(-(slope x logit + intercept)))
-/// (Platt, 1999: Probabilistic outputs for support vector machines).
+/// Converts the logit of a Meta RM to the probability that a sample is right: 1 / (1 + exp(-(slope x logit +
+/// intercept))) (Platt, 1999: Probabilistic outputs for support vector machines).
 ///
-/// `exp` and `log1p` are the crate libm's: those of the standard library come from the system, and round by processor and version.
+/// `exp` and `log1p` come from the crate libm. The standard library uses the system's, which round differently by
+/// processor and version.
 ///
-/// The default takes the logit as it is: a Meta RM trained by cross-entropy gives log odds.
+/// The default uses the logit unchanged: a Meta RM trained by cross-entropy gives log odds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
-    /// Factor of the logit.
+    /// Multiplies the logit.
     pub slope: f64,
     /// Log odds at logit 0.
     pub intercept: f64,
@@ -35,7 +36,7 @@ pub struct Calibration {
 // === impl Rule ===
 
 impl Rule {
-    /// What `voting` asks for when `k` samples are planned.
+    /// The rule that `voting` requests when `k` samples are planned.
     pub fn of(voting: &Voting, k: u32, calibration: Calibration) -> Self {
         match voting.effective_rule() {
             VoteRule::Mean => Self::Mean,
@@ -45,7 +46,7 @@ impl Rule {
         }
     }
 
-    /// The same without numbers.
+    /// The rule without its parameters.
     pub fn kind(self) -> VoteRule {
         match self {
             Self::Mean => VoteRule::Mean,
@@ -55,8 +56,8 @@ impl Rule {
         }
     }
 
-    /// The rule that these samples can be voted on by: all valid ones are ranked, or the mean takes the place of a rule
-    /// that needs ranks.
+    /// The rule that can be applied to these samples: the mean replaces a rule that needs meta scores unless all valid
+    /// samples have one.
     #[must_use]
     pub fn in_force(self, samples: &[Sample]) -> Self {
         let needs_ranks = matches!(self, Self::Top { .. } | Self::Weighted(_));
@@ -91,7 +92,7 @@ pub(crate) fn meta_score(sample: &Sample) -> Option<f64> {
     sample.meta_score.filter(|score| score.is_finite())
 }
 
-/// True for a valid sample that nobody ranked.
+/// True for a valid sample that was not ranked.
 pub fn is_unranked(sample: &Sample) -> bool {
     sample.scores().is_some() && meta_score(sample).is_none()
 }
@@ -112,7 +113,7 @@ mod tests {
         assert_eq!(fitted.probability(2.0), 0.5);
     }
 
-    /// The C library of Debian 12 gives other last bits for these logits.
+    /// The C library of Debian 12 gives different last bits for these logits.
     #[test]
     fn a_calibration_has_the_same_bits_on_every_machine() {
         let plain = Calibration::default();

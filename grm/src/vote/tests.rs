@@ -5,7 +5,7 @@ use crate::domain::{Counts, FailureKind, Finish, Outcome, SampleSpec, Scores};
 
 mod laws;
 
-/// By the rule that most of these tests are about.
+/// Votes by the rule that most of these tests are about.
 fn vote(duplicate_of: &[usize], samples: &[Sample]) -> Ballot {
     super::vote(duplicate_of, samples, Rule::Mean)
 }
@@ -130,7 +130,7 @@ fn an_even_split_is_less_sure_than_a_landslide() {
     assert!(sure(&split) < 0.9, "{}", sure(&split));
 }
 
-/// The pick among equals is the lowest index for want of anything better: nothing is sure about it.
+/// The pick among equals is the lowest index only because something has to decide: its confidence must say so.
 #[test]
 fn a_tie_of_all_responses_splits_confidence_and_agreement() {
     let same = [sample(0, &[0, 1], &[5.0, 5.0]), sample(1, &[1, 0], &[7.0, 7.0])];
@@ -151,7 +151,7 @@ fn one_sample_has_no_confidence() {
 
 #[test]
 fn confidence_is_of_the_means_and_agreement_of_the_preferences() {
-    // Six clear votes and two narrow ones against them: no resample but a freak turns the means.
+    // Six clear votes against two narrow ones: only a freak resample changes which mean is higher.
     let samples: Vec<Sample> =
         (0..8).map(|i| sample(i, &[0, 1], if i < 6 { &[9.0, 5.0] } else { &[5.0, 5.5] })).collect();
     let ballot = vote(&[0, 1], &samples);
@@ -178,7 +178,7 @@ fn samples_of(n: usize) -> impl Strategy<Value = Vec<Sample>> {
     })
 }
 
-/// The bootstrap as one would write it first. Its numbers are part of every verdict ever given.
+/// The bootstrap in its most obvious form. Its numbers are part of every verdict ever given.
 fn plain_bootstrap(duplicate_of: &[usize], samples: &[Sample], picked: usize) -> f64 {
     let votes = votes(duplicate_of, samples, Rule::Mean);
     let seed = votes.iter().fold(0, |seed, vote| seed ^ vote.seed.rotate_left(vote.index % 64));

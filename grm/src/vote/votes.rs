@@ -1,4 +1,4 @@
-//! Who votes, what a vote says, and how much it weighs: all in which vote rules differ.
+//! Which samples vote, what a vote says, and how much it weighs: everything in which vote rules differ.
 
 use std::borrow::Cow;
 
@@ -6,11 +6,11 @@ use super::Rule;
 use super::rule::meta_score;
 use crate::domain::Sample;
 
-/// A whole vote under [`Rule::Majority`]. It can be shared equally by up to 16 responses without rounding, so that sums
-/// do not depend on their order and equal shares stay equal.
+/// A whole vote under [`Rule::Majority`]. It can be split equally among up to 16 responses without rounding, so that
+/// sums do not depend on their order and equal shares stay equal.
 const WHOLE_VOTE: f64 = 720_720.0;
 
-/// One sample's say: a value for each response that it showed.
+/// One sample's vote: a value for each response that it showed.
 #[derive(Debug, Clone)]
 pub(crate) struct Vote<'a> {
     pub(crate) index: u32,
@@ -18,19 +18,19 @@ pub(crate) struct Vote<'a> {
     pub(crate) order: &'a [usize],
     /// Parallel to `order`, in units of [`unit`].
     pub(crate) values: Cow<'a, [f64]>,
-    /// Above 0, and 1 but under [`Rule::Weighted`], where the heaviest vote has 1.
+    /// Above 0. Equal to 1 except under [`Rule::Weighted`], where the heaviest vote has 1.
     pub(crate) weight: f64,
 }
 
-/// Values by response, weighed and added up, and the weight of the votes that showed it.
+/// Weighted sums of the values of each response, and the weight of the votes that showed it.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
     sums: Vec<(f64, f64)>,
     unit: f64,
 }
 
-/// The votes in index order. `rule` must be in force. By [`Rule::Majority`] a response alone in its panel has no vote: nothing was
-/// preferred to anything.
+/// The votes in index order. `rule` must be in force. Under [`Rule::Majority`] a response alone in its panel has no
+/// vote: nothing was preferred to anything.
 pub(crate) fn votes<'a>(
     duplicate_of: &[usize],
     samples: &'a [Sample],
@@ -71,7 +71,7 @@ pub(crate) fn votes<'a>(
     votes.into_iter().map(|(vote, _)| vote).collect()
 }
 
-/// What a value of 1 is in the reward's own units.
+/// What a value of 1 is worth in the units of the reward.
 pub(crate) fn unit(rule: Rule) -> f64 {
     if rule == Rule::Majority { WHOLE_VOTE } else { 1.0 }
 }
@@ -79,7 +79,7 @@ pub(crate) fn unit(rule: Rule) -> f64 {
 // === impl Vote ===
 
 impl Vote<'_> {
-    /// Positions of its own best, several when they are equal.
+    /// Positions of the responses that it scored highest; several if they are equal.
     pub(super) fn best(&self) -> impl Iterator<Item = usize> + '_ {
         let highest = self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         (0..self.values.len()).filter(move |&position| self.values[position] == highest)
@@ -106,13 +106,13 @@ impl Tally {
         }
     }
 
-    /// Sum in the reward's own units, and weight, of one distinct response.
+    /// Sum, in the units of the reward, and weight of one distinct response.
     pub(crate) fn of(&self, response: usize) -> (f64, f64) {
         let (sum, weight) = self.sums[response];
         (sum / self.unit, weight)
     }
 
-    /// Mean values, a duplicate with that of its distinct response; none where that was not shown.
+    /// Mean values; a duplicate has that of its distinct response. None if that was not shown.
     pub(crate) fn means<'a>(
         &'a self,
         duplicate_of: &'a [usize],
@@ -126,7 +126,7 @@ impl Tally {
 
 // === private ===
 
-/// How many responses there are, where all are one text: each sample shows it alone, and prefers none of its copies.
+/// The number of responses, if they are all the same text: each sample shows it alone, and prefers none of its copies.
 fn copies_of_one(duplicate_of: &[usize]) -> Option<usize> {
     duplicate_of.iter().all(|&distinct| distinct == 0).then_some(duplicate_of.len())
 }

@@ -1,4 +1,4 @@
-//! `content-shapes.jsonl`: items whose texts are written as chat clients write them.
+//! `content-shapes.jsonl`: items whose texts are in the forms that chat clients use.
 
 use std::collections::HashMap;
 
@@ -7,20 +7,20 @@ use jury_grm::plan::content_digest;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// An item, and what it must give: its turns, or a refusal.
+/// An item, and the expected result: its turns, or an error.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
     item: Value,
     /// As `role: content`.
     turns: Option<Vec<String>>,
-    /// The same item in other words: it gets the same seeds, and so the same rewards.
+    /// The same item in another form: it gets the same seeds, and so the same rewards.
     same_as: Option<String>,
-    /// Where they are not texts already.
+    /// If they are not plain texts.
     responses: Option<Vec<String>>,
-    /// Where it is not a text already.
+    /// If it is not a plain text.
     id: Option<String>,
-    /// How the refusal begins: with the path of what is no text, and its name.
+    /// How the error begins: with the path of the value that is not text, and its type.
     refused: Option<String>,
 }
 

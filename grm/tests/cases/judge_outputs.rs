@@ -1,4 +1,4 @@
-//! `judge-outputs.jsonl`: texts of judges, read freely.
+//! `judge-outputs.jsonl`: texts of judges, parsed as free output.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use jury_grm::domain::{FailureKind, Finish, Outcome, Scale};
 use jury_grm::parse::{ScoreShape, parse_free};
 use serde::Deserialize;
 
-/// A text, and what it must give: either scores, or the kind of failure and what its words hold.
+/// A text, and the expected result: either scores, or the kind of failure and a part of its message.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {

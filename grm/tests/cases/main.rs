@@ -1,4 +1,4 @@
-//! Inputs that people who run judges have met, each with what it must give, from the files beside this.
+//! Inputs that users of judges have met, with the expected results, from the files beside this one.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,12 +1,12 @@
-//! Escapes of JSON texts that name half a character.
+//! JSON escapes that name half of a surrogate pair.
 
-/// Says which half of a surrogate pair stands alone in the escapes of `json`, if one does.
+/// Describes a lone surrogate in the escapes of `json`, if there is one.
 pub(super) fn lone_surrogate(json: &str) -> Option<String> {
     let mut rest = json;
     while let Some(at) = rest.find('\\') {
         rest = &rest[at..];
         let Some(unit) = unit(rest) else {
-            // A backslash and what it escapes.
+            // A backslash and the character it escapes.
             rest = rest.get(2..).or_else(|| rest.get(1..)).unwrap_or_default();
             continue;
         };
@@ -29,7 +29,7 @@ pub(super) fn lone_surrogate(json: &str) -> Option<String> {
     None
 }
 
-/// The number of the `\uXXXX` that `text` begins with.
+/// The code unit of the `\uXXXX` that `text` begins with.
 fn unit(text: &str) -> Option<u32> {
     u32::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }

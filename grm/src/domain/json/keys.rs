@@ -1,4 +1,4 @@
-//! Keys that nobody reads, and what they were probably meant to be.
+//! Unknown keys, and what they were probably meant to be.
 
 use serde_json::Value;
 
@@ -15,12 +15,12 @@ const ITEM: [&str; 10] = [
     "labels",
     "category",
 ];
-/// The keys of a turn. A call's id joins it to its result, which the order of turns shows as well.
+/// The keys of a turn. A call's id links it to its result, but so does the order of turns.
 const TURN: [&str; 6] =
     ["role", "content", "refusal", "tool_calls", "function_call", "tool_call_id"];
-/// The keys of a part of a text.
+/// The keys of one part of a text.
 const PART: [&str; 3] = ["type", "text", "refusal"];
-/// Those of a response that is a message: a turn's or a part's.
+/// The keys of a response that is a message: those of a turn or of a part.
 const MESSAGE: [&str; 4] = ["role", "content", "text", "refusal"];
 const REQUEST: [&str; 11] = [
     "item",
@@ -49,23 +49,23 @@ const VOTING: [&str; 5] = ["meta", "rule", "k_meta", "stop", "refill"];
 const STOP: [&str; 2] = ["confidence", "width"];
 const SCALE: [&str; 2] = ["min", "max"];
 
-/// What other programs call the same things.
+/// Names that other programs use for the same things.
 const OTHER_NAMES: [(&str, &[&str]); 3] = [
     ("query", &["messages", "prompt", "question", "conversation"]),
     ("responses", &["completions", "answers", "candidates"]),
     ("max_critique_tokens", &["max_tokens", "max_new_tokens"]),
 ];
-/// Letters that may differ in a key of at least so many letters.
+/// Keys of at least this many letters may differ in two of them.
 const TWO_TYPOS_FROM: usize = 9;
 
-/// The paths of the keys of an item that nobody reads.
+/// The paths of an item's unknown keys.
 pub(in super::super) fn unknown_of_item(item: &Value) -> Vec<String> {
     let mut unknown = Vec::new();
     of_item(item, "", &mut unknown);
     unknown
 }
 
-/// The same of a request.
+/// The paths of a request's unknown keys.
 pub(in super::super) fn unknown_of_request(request: &Value) -> Vec<String> {
     let mut unknown = Vec::new();
     of_object(request, "", &REQUEST, &mut unknown);
@@ -77,16 +77,16 @@ pub(in super::super) fn unknown_of_request(request: &Value) -> Vec<String> {
     unknown
 }
 
-/// What the writer of a key of an item that nobody reads had probably in mind.
+/// What an unknown key of an item was probably meant to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyHint {
-    /// This key of the same object, misspelt or by another program's name.
+    /// This key of the same object: misspelt, or under another program's name.
     Like(&'static str),
     /// This setting, which belongs to the whole request.
     OfRequest(&'static str),
 }
 
-/// What the unknown key at the end of `path`, below an item, was meant to be, if that is near anything.
+/// What the unknown key at the end of `path`, within an item, was meant to be, if it resembles a known one.
 pub(in super::super) fn meant(path: &str) -> Option<KeyHint> {
     let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
     let like = |known: &[&'static str]| {
@@ -105,7 +105,7 @@ pub(in super::super) fn meant(path: &str) -> Option<KeyHint> {
         .or_else(|| like(&of_request).map(KeyHint::OfRequest))
 }
 
-/// True for another name of `known`, or one with a typing error.
+/// True if `key` is another name of `known`, or `known` with a typing error.
 pub(super) fn is_meant_as(key: &str, known: &str) -> bool {
     let key = key.to_lowercase();
     is_like(&key, known) || is_other_name(&key, known)

@@ -1,17 +1,17 @@
-//! A value on one line, whoever cuts the text into lines.
+//! A value on one line, whichever reader splits the text into lines.
 
 use std::io;
 
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
-/// A value as compact JSON with a line end behind it.
+/// A value as compact JSON, followed by a line end.
 ///
-/// JSON lets U+0085, U+2028 and U+2029 stand in a text as they are, but many readers end a line there (Python's
-/// `splitlines`, JavaScript's `^` and `$`): they are escaped, so that one value is one line for everyone.
+/// JSON allows U+0085, U+2028 and U+2029 unescaped in a text, but many readers end a line there (Python's `splitlines`,
+/// JavaScript's `^` and `$`). They are escaped here, so that one value is one line for every reader.
 ///
 /// # Errors
-/// A value that JSON cannot hold: a map whose keys are no texts.
+/// Fails for a value that JSON cannot represent: a map whose keys are not texts.
 pub fn json_line<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
     let mut line = Vec::new();
     value.serialize(&mut serde_json::Serializer::with_formatter(&mut line, OneLine))?;
@@ -19,7 +19,7 @@ pub fn json_line<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json:
     Ok(String::from_utf8(line).expect("serde_json writes UTF-8"))
 }
 
-/// Compact, with the ends of lines escaped that JSON does not escape.
+/// A compact formatter that escapes the line ends that JSON does not.
 struct OneLine;
 
 impl Formatter for OneLine {

@@ -1,12 +1,11 @@
-//! Texts as chat clients write them: plain, as a list of parts, or as messages with calls of tools.
+//! Texts as chat clients write them: plain, as a list of parts, or as messages with tool calls.
 //!
-//! * Parts are joined with a line end between them; null and no parts at all are the empty text.
-//! * Calls of tools are shown behind the text, one a line: `Tool call: weather({"city": "Oslo"})`.
-//! * A response may be a message of the assistant, alone or as the only one of a list; null is the
-//!   empty response.
-//! * A refusal (`refusal`) is the text of a message that has no other, or a part of a text. A message
-//!   whose text has another key is refused, since it would be judged as an empty one.
-//! * Images, sounds and files are refused: a judge that does not see them would judge without them.
+//! * Parts are joined with a line end; null and an empty list of parts are the empty text.
+//! * Tool calls follow the text, one per line: `Tool call: weather({"city": "Oslo"})`.
+//! * A response may be an assistant message, alone or as the only element of a list; null is the empty response.
+//! * A refusal (`refusal`) is the text of a message that has no other text, or one part of a text. A message whose text
+//!   is under an unknown key is rejected, since it would otherwise be judged as an empty one.
+//! * Images, sounds and files are rejected: a judge that does not see them would judge without them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,7 +20,7 @@ use crate::domain::{Query, Role, Turn};
 
 /// What a turn looks like.
 const TURN: &str = "a turn like {\"role\": \"user\", \"content\": \"..\"}";
-/// Between two parts of one text, and between a text and a call.
+/// Between two parts of one text, and between a text and a tool call.
 const BETWEEN_PARTS: &str = "\n";
 
 // === the places in an item ===
@@ -40,7 +39,7 @@ impl<'de> Deserialize<'de> for Turn {
     }
 }
 
-/// An id: a text, or a whole number, which is taken as its text. Null is no id.
+/// An id: a text, or a whole number, which is converted to text. Null is no id.
 pub(in super::super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     deserializer.deserialize_any(TextOr::<IdForm>(PhantomData))
 }
@@ -55,7 +54,7 @@ pub(in super::super) fn responses<'de, D: Deserializer<'de>>(
 
 // === messages ===
 
-/// A message of a conversation, or one part of a text: they may stand in the same place.
+/// A message of a conversation, or one part of a text; both can appear in the same position.
 #[derive(Debug, Deserialize)]
 struct Message {
     role: Option<Role>,
@@ -70,7 +69,7 @@ struct Message {
     _audio: Option<Sound>,
 }
 
-/// Is refused wherever it stands.
+/// Rejected wherever it appears.
 #[derive(Debug)]
 struct Sound;
 
@@ -91,7 +90,7 @@ struct Function {
 // === impl Message ===
 
 impl Message {
-    /// Its text, with the calls of tools behind it.
+    /// Its text, followed by its tool calls.
     fn whole_text<E: Error>(self) -> Result<String, E> {
         if self.text.is_some() && self.content.is_none() {
             let problem = "has a text and no content; what a message says is its content";
@@ -104,7 +103,7 @@ impl Message {
         Ok(text.into_iter().chain(calls).collect::<Vec<_>>().join(BETWEEN_PARTS))
     }
 
-    /// The text of a part.
+    /// The text of one part.
     fn part<E: Error>(self) -> Result<String, E> {
         let kind = self.kind.as_deref().unwrap_or("text");
         match (kind, self.text, self.refusal) {
@@ -133,7 +132,7 @@ fn refusal(what: &str, kind: &str) -> String {
 }
 
 impl Function {
-    /// As prompts show it.
+    /// The call as prompts show it.
     fn shown(self) -> String {
         let arguments = match self.arguments {
             Value::Null => String::new(),
@@ -152,7 +151,7 @@ impl<'de> Deserialize<'de> for Sound {
 
 // === forms of a text ===
 
-/// What may stand in the place of a text.
+/// What may be given for a text.
 trait Form {
     type Read;
     const EXPECTED: &'static str;
@@ -210,7 +209,7 @@ impl<'de, F: Form> Visitor<'de> for TextOr<F> {
     }
 }
 
-/// A text in one of its forms.
+/// A text in one of its accepted forms.
 #[derive(Debug)]
 struct Written<F>(String, PhantomData<F>);
 

@@ -1,11 +1,11 @@
-//! Serde's errors in the words of JSON: what a person wrote, not how we store it.
+//! Rephrases serde's errors in terms of JSON: what a person wrote, not how we store it.
 
 use serde_json::Value;
 
 use super::{JsonError, escape, keys};
 use crate::domain::limits;
 
-/// What is wrong with a text that is no JSON.
+/// What is wrong with a text that is not JSON.
 pub(super) fn syntax_problem(error: &serde_json::Error, json: &str) -> String {
     match without_place(error).as_str() {
         "expected ident" => "this is no JSON value".to_owned(),
@@ -16,7 +16,7 @@ pub(super) fn syntax_problem(error: &serde_json::Error, json: &str) -> String {
     }
 }
 
-/// The field at `path` of `root`, with what is wrong with it.
+/// The error for the field at `path` of `root`.
 pub(super) fn field_error(path: &str, error: &serde_json::Error, root: &Value) -> JsonError {
     let said = without_place(error);
     let path = if path == "." { "" } else { path };
@@ -45,7 +45,7 @@ pub(super) fn field_error(path: &str, error: &serde_json::Error, root: &Value) -
     JsonError::Field { path: path.to_owned(), problem }
 }
 
-/// The range of an index, which the number of responses decides.
+/// The allowed range of `best`, which depends on the number of responses.
 fn best_problem(path: &str, root: &Value) -> Option<String> {
     let item = path.strip_suffix("best")?;
     let best = at(root, path).filter(|best| best.is_number())?;
@@ -54,7 +54,7 @@ fn best_problem(path: &str, root: &Value) -> Option<String> {
     Some(format!("must be the index of a response, 0 to {last}, is {best}"))
 }
 
-/// The whole numbers that a field takes, where it is told apart by its name, else those of its type.
+/// The whole numbers that a field accepts: by its name if that is known here, else by its type.
 fn range(path: &str, kind: &str) -> String {
     let (least, most) = match (path.rsplit('.').next().unwrap_or(path), kind) {
         ("k", _) => (1, u64::from(limits::MAX_K)),
@@ -63,7 +63,7 @@ fn range(path: &str, kind: &str) -> String {
         ("max_panel", _) => (2, limits::MAX_RESPONSES as u64),
         ("min_samples" | "k_meta", _) => return "from 1 to k".to_owned(),
         ("refill", _) => return "from 0 to k".to_owned(),
-        // Of a scale; the checks that follow know the lowest and highest.
+        // Bounds of a scale; later checks apply the exact limits.
         (_, "i32") => (0, 100),
         _ => return "of at least 0".to_owned(),
     };
@@ -101,7 +101,7 @@ fn quote(name: &str) -> String {
     format!("{name:?}")
 }
 
-/// The value in `integer `-1``.
+/// The value in ``integer `-1` ``.
 fn value(found: &str) -> &str {
     found.split('`').nth(1).unwrap_or(found)
 }

@@ -1,4 +1,4 @@
-//! The rules of an item and of settings, each with the limit that it names.
+//! The rules for items and settings, each with the limit that it names.
 
 use super::{RequestError, limits};
 use crate::domain::{Item, Query, Role, Settings, Turn};
@@ -11,7 +11,7 @@ pub(in crate::domain) fn require(
     if holds { Ok(()) } else { Err(RequestError { field, problem: problem() }) }
 }
 
-/// A name that is given is no longer than any has to be: errors and metrics repeat it.
+/// Limits the length of a name, since errors and metrics repeat it.
 pub(in crate::domain) fn require_name(
     field: &'static str,
     name: Option<&str>,
@@ -97,7 +97,7 @@ impl Settings {
     /// Checks the settings by which a worker draws one sample: temperature, top-p, length, scale and read-out.
     ///
     /// # Errors
-    /// The first [`RequestError`]; it names the field under `settings`, and the limit.
+    /// The first [`RequestError`]; the error names the field under `settings`, and the limit.
     pub fn validate_sampling(&self) -> Result<(), RequestError> {
         let Self { temperature, top_p, max_critique_tokens, min_readout_mass, scale, .. } = *self;
         require((0.0..=2.0).contains(&temperature), "settings.temperature", || {

@@ -1,11 +1,11 @@
-//! Laws of reading: what holds of any text.
+//! Properties of parsing that hold for any text.
 
 use proptest::prelude::*;
 
 use super::pieces::PIECES;
 use super::*;
 
-/// Pieces from which a model's worst texts are made.
+/// Fragments of a model's worst texts.
 fn fragments() -> impl Strategy<Value = String> {
     let fragment = prop::sample::select(PIECES.to_vec());
     prop::collection::vec(fragment, 0..40).prop_map(|pieces| pieces.concat())

@@ -1,7 +1,7 @@
-//! What texts are put together from: pieces of the format and of what models make of it. The texts that the rule of RL is
-//! held to take them, too.
+//! The fragments that test texts are composed of: pieces of the format, and of what models make of it. Also used by the
+//! tests of the RL reward rule.
 
-/// Pieces from which texts are put together without a plan.
+/// Fragments that are combined at random.
 pub const PIECES: [&str; 28] = [
     "\\boxed{",
     "}",

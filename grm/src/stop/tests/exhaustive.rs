@@ -1,4 +1,4 @@
-//! Every table of small plans.
+//! Every table of scores of small plans.
 
 use super::*;
 use crate::domain::Scale;
@@ -37,12 +37,12 @@ fn permutations(of: &[f64]) -> Vec<Vec<f64>> {
     all
 }
 
-/// One in 72 orders of six meta scores.
+/// One in 72 of the orders of six meta scores.
 fn some_permutations() -> Vec<Vec<f64>> {
     permutations(&[-1.5, -1.0, -0.5, 0.0, 1.0, 2.0]).into_iter().step_by(72).collect()
 }
 
-/// The samples that a coordinator would draw: a spare one for each that gave no scores.
+/// The samples that a coordinator would draw: one spare sample for each that gave no scores.
 fn drawn(setup: &Setup, all: &[Sample]) -> Vec<Sample> {
     let k = setup.plan.samples.len();
     let mut n_drawn = k;
@@ -56,7 +56,7 @@ fn drawn(setup: &Setup, all: &[Sample]) -> Vec<Sample> {
     }
 }
 
-/// Over every table: how often the rule fired, having asserted that it never cost the pick.
+/// Checks every table: asserts that the rule never changed the pick, and returns how often it fired.
 fn check(setup: &Setup, metas: &[Vec<f64>]) -> usize {
     let (outcomes, stopping) = (outcomes(setup.plan.duplicate_of.len()), setup.stopping());
     let block = setup.plan.block as usize;
@@ -95,13 +95,13 @@ fn no_completion_changes_the_pick_of_the_best_by_meta_score() {
     let metas = some_permutations();
     for k_meta in [2, 4, 5, 6] {
         let n_fired = check(&setup(6, 0, Rule::Top { k_meta }), &metas);
-        // The two samples left may be the best two, and two others have to outweigh them.
+        // The two remaining samples may be the best two, and two others must outweigh them.
         assert_eq!(n_fired > 0, k_meta > 4, "{k_meta}");
     }
 }
 
-/// Four samples, and every order of their meta scores. Two responses would leave half of the samples to come when a rule may fire,
-/// which is never enough; three leave one.
+/// Four samples, with every order of their meta scores. With two responses, half of the samples would still be to come
+/// when a rule may fire, which is always too many; with three, only one is.
 #[test]
 fn no_order_of_meta_scores_changes_the_pick_of_the_best_of_four() {
     let metas = permutations(&[-1.5, -0.5, 0.0, 1.0]);

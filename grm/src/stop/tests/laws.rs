@@ -18,7 +18,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
     ]
 }
 
-/// Tables with a favourite, so that rules have something to fire at.
+/// Tables with a favourite, so that rules have a reason to fire.
 fn case(stop: StopRule, rule: impl Strategy<Value = Rule>) -> impl Strategy<Value = Case> {
     let shape = (1usize..6, 2u32..6, 1u32..20, 0u32..4, 0.0..9.0f64);
     (shape, rule).prop_flat_map(move |((n, max_panel, k, refill, lead), rule)| {
@@ -56,7 +56,7 @@ proptest! {
             let prefix = prefix as usize;
             let pick = setup.pick(&samples[..prefix]);
             if worst {
-                // What is left speaks as loudly as it can for everybody else.
+                // The remaining samples favour every other response as much as they can.
                 let mut row = vec![10.0; setup.plan.duplicate_of.len()];
                 row[pick.unwrap()] = 1.0;
                 for late in &mut samples[prefix..] {
@@ -77,7 +77,8 @@ proptest! {
         let planned = &samples[..setup.plan.samples.len()];
         let mut in_order = Arrivals::new(setup.stopping());
         planned.iter().for_each(|sample| { in_order.push(sample.clone()); });
-        // All are here: what is drawn beside them belongs to the verdict unless a rule has fired.
+        // All planned samples have arrived: any that are drawn in addition are part of the verdict unless a rule has
+        // fired.
         let next = setup.stopping().k();
         prop_assert_eq!(in_order.is_certain(next), in_order.clone().into_drawn().stop.is_none());
         let expected = in_order.into_drawn();
@@ -86,7 +87,7 @@ proptest! {
         random.shuffle(&mut arrived);
         let mut arrivals = Arrivals::new(setup.stopping());
         for sample in arrived {
-            // Once it fires, the rest may come or not.
+            // Once it fires, the rest may or may not arrive.
             if arrivals.push(sample).is_some() && drawn {
                 break;
             }

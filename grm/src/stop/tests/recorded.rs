@@ -1,4 +1,4 @@
-//! What `confidence` promises, on samples that a model drew: every fourth item with several responses of
+//! What `confidence` promises, checked on samples that a model drew: every fourth item with several responses of
 //! `docs/results/qwen2.5-coder-0.5b.jsonl`, 32 samples each.
 
 use serde::Deserialize;
@@ -6,10 +6,10 @@ use serde::Deserialize;
 use super::*;
 
 const RECORDED: &str = include_str!("recorded.jsonl");
-/// Orders in which an item's samples might have come.
+/// Number of random orders of an item's samples.
 const N_ORDERS: u64 = 20;
 
-/// An item's samples, each with a score a response; null where it gave none.
+/// An item's samples, each with one score per response; null if it gave none.
 #[derive(Debug, Deserialize)]
 struct Recorded {
     scores: Vec<Row>,
@@ -19,8 +19,8 @@ fn recorded() -> Vec<Recorded> {
     RECORDED.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The same samples in another order. The test holds whichever of one place's samples came first, so each keeps its place in its
-/// block of orders.
+/// The same samples in another order. The test must hold whichever sample of a position came first, so each sample
+/// keeps its position within its block of orders.
 fn reordered(rows: &[Row], block: usize, seed: u64) -> Vec<Row> {
     let mut random = SplitMix64::new(seed);
     let mut reordered = rows.to_vec();

@@ -1,12 +1,12 @@
-//! What the rules promise, over many seeded draws. `docs/voting.md` has the figures that these tests print with more of them:
-//! `JURY_SIMULATION_RUNS=4000 cargo test --release -p jury-grm --lib simulation -- --nocapture`.
+//! What the rules promise, over many seeded draws. `docs/voting.md` has the figures that these tests print with more
+//! draws: `JURY_SIMULATION_RUNS=4000 cargo test --release -p jury-grm --lib simulation -- --nocapture`.
 
 use super::*;
 
-/// Draws the scores of one sample: from random numbers, and the place of the first response.
+/// Draws the scores of one sample from random numbers and the position of the first response.
 type Draw = fn(&mut SplitMix64, usize) -> Vec<f64>;
 
-/// Draws of each case, unless the environment asks for more.
+/// Draws of each case, unless the environment sets more.
 const RUNS: usize = 300;
 
 fn runs() -> usize {
@@ -18,7 +18,7 @@ fn uniform(random: &mut SplitMix64) -> f64 {
     random.below(1 << 30) as f64 / f64::from(1 << 30)
 }
 
-/// Nearly normal, by the sum of uniform numbers; then a score of 1..10.
+/// Nearly normal, as a sum of uniform numbers, then rounded to a score of 1..10.
 fn score(random: &mut SplitMix64, mean: f64, deviation: f64) -> f64 {
     let normal: f64 = (0..12).map(|_| uniform(random)).sum::<f64>() - 6.0;
     (mean + deviation * normal).round().clamp(1.0, 10.0)
@@ -32,13 +32,13 @@ fn tie_at_the_ends(random: &mut SplitMix64, _: usize) -> Vec<f64> {
     if random.below(2) == 0 { vec![10.0, 1.0] } else { vec![1.0, 10.0] }
 }
 
-/// A judge that prefers whoever is shown first.
+/// A judge that prefers the response shown first.
 fn tie_with_position_bias(random: &mut SplitMix64, place: usize) -> Vec<f64> {
     let bias = if place == 0 { 3.0 } else { -3.0 };
     vec![score(random, 5.5 + bias / 2.0, 1.5), score(random, 5.5 - bias / 2.0, 1.5)]
 }
 
-/// Rare samples that turn everything around.
+/// Rare samples that reverse everything.
 fn rare_upsets(random: &mut SplitMix64, _: usize) -> Vec<f64> {
     if random.below(10) == 0 { vec![1.0, 10.0] } else { vec![6.0, 5.0] }
 }
@@ -56,13 +56,13 @@ fn tie_of_three(random: &mut SplitMix64, _: usize) -> Vec<f64> {
 }
 
 struct Outcomes {
-    /// Share of runs that stopped with another pick than all k give.
+    /// Share of runs that stopped with a different pick than all k samples give.
     wrong: f64,
     /// Mean share of samples that were not drawn.
     saved: f64,
-    /// Mean of the first reward minus its expectation, as drawn.
+    /// Mean of the first reward at the stop minus the first reward over all k samples.
     bias: f64,
-    /// The same, of its absolute value.
+    /// Mean of the absolute value of that difference.
     error: f64,
 }
 
@@ -147,7 +147,7 @@ fn width_biases_rewards_by_little() {
                 "width={width} | {name} | bias {bias:+.3} | off by {error:.2} | wrong {wrong:.3} | \
                  saved {saved:.2}"
             );
-            // Worst where rare samples turn everything around: a prefix without any looks sure.
+            // Worst with rare samples that reverse everything: a prefix without any looks certain.
             assert!(bias.abs() < width / 3.0, "{name}: {bias}");
             assert!(error < width / 2.0, "{name}: {error}");
         }

@@ -1,4 +1,4 @@
-//! What every vote rule keeps to, and what sets each apart.
+//! Properties that every vote rule has, and those that distinguish them.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn with(rule: Rule, duplicate_of: &[usize], samples: &[Sample]) -> Ballot {
     super::super::vote(duplicate_of, samples, rule)
 }
 
-/// The paper's vector, with meta scores that put its second and third sample first.
+/// The paper's vector, with meta scores that rank its second and third sample first.
 fn papers_vector() -> Vec<Sample> {
     vec![
         ranked(-1.0, sample(0, &[0, 1], &[8.0, 8.0])),
@@ -39,7 +39,7 @@ fn a_majority_counts_preferences_and_splits_equals() {
     assert_eq!(ballot.rewards, [Some(0.5 / 3.0), Some(2.5 / 3.0)]);
     assert_eq!((ballot.pick, ballot.agreement), (Some(1), ballot.rewards[1]));
 
-    // One clear sample for the first outweighs two narrow ones in the mean, not in the majority.
+    // One clear sample for the first response outweighs two narrow ones in the mean, not in the majority.
     let narrow = |index| sample(index, &[0, 1], &[5.0, 6.0]);
     let samples = [sample(0, &[0, 1], &[10.0, 1.0]), narrow(1), narrow(2)];
     assert_eq!(with(Rule::Mean, &[0, 1], &samples).pick, Some(0));
@@ -77,7 +77,7 @@ fn a_majority_takes_no_vote_from_a_sample_that_compared_nothing() {
     let alone = with(Rule::Majority, &[0, 1, 2], &samples[1..]);
     assert_eq!((alone.rewards, alone.pick), (vec![None; 3], None));
     assert_eq!(with(Rule::Mean, &[0, 1, 2], &samples).rewards[1], Some(1.0), "a score is one");
-    // Copies of one text are as good as each other, whatever the score.
+    // Copies of one text are equally good, whatever the score.
     let copies = with(Rule::Majority, &[0, 0], &samples[2..]);
     assert_eq!(copies.rewards, [Some(0.5), Some(0.5)]);
     assert_eq!(with(Rule::Majority, &[0], &samples[2..]).rewards, [Some(1.0)]);
@@ -85,7 +85,7 @@ fn a_majority_takes_no_vote_from_a_sample_that_compared_nothing() {
 
 #[test]
 fn weights_are_calibrated_probabilities() {
-    // Log odds of 3/4 and of 1/4, after a calibration that doubles logits.
+    // Log odds of 3/4 and 1/4, after a calibration that doubles logits.
     let log_odds = 3.0_f64.ln();
     let samples = [
         ranked(log_odds / 2.0, sample(0, &[0, 1], &[8.0, 4.0])),
@@ -180,7 +180,7 @@ proptest! {
 
     #[test]
     fn another_scale_changes_no_pick(samples in ranked_samples_of(3), rule in any_rule()) {
-        // Powers of two, so that rounding stays what it was.
+        // A power of two, so that rounding does not change.
         let scaled = with_scores(&samples, |score| score * 8.0);
         let (plain, scaled) = (with(rule, &[0, 1, 2], &samples), with(rule, &[0, 1, 2], &scaled));
         prop_assert_eq!((plain.pick, plain.tied), (scaled.pick, scaled.tied));
