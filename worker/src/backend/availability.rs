@@ -10,10 +10,10 @@ pub enum Availability {
     /// It accepts work.
     #[default]
     Up,
-    /// It will be back, and why it is away: its card is lost and the model reloads, or its upstream is down. The worker
-    /// leaves the fleet meanwhile.
+    /// It is temporarily away, with the reason: its card is lost and the model is being reloaded, or its upstream is
+    /// down. The worker leaves the fleet in the meantime.
     Away(Arc<str>),
-    /// It never comes back, and why. The worker ends.
+    /// It is gone for good, with the reason. The worker ends.
     Dead(Arc<str>),
 }
 
@@ -31,12 +31,12 @@ impl Availability {
     }
 }
 
-/// Waits until the backend is no longer up. One that ends without dying leaves this pending.
+/// Waits until the backend is no longer up. Never returns if the backend ends without dying.
 pub(crate) async fn not_up(availability: &mut watch::Receiver<Availability>) -> Availability {
     changed_to(availability, |now| !now.is_up()).await
 }
 
-/// Waits until a backend that is away is back, or dead.
+/// Waits until a backend that is away is back or dead.
 pub(crate) async fn not_away(availability: &mut watch::Receiver<Availability>) -> Availability {
     changed_to(availability, |now| !matches!(now, Availability::Away(_))).await
 }

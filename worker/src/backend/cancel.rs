@@ -1,7 +1,7 @@
-//! A group's cancels on their way in: never lost, never waiting, whatever the backend is doing.
+//! Carries a group's cancels to the backend: never lost, never blocking, whatever the backend is doing.
 //!
-//! A shared list rather than messages: a mailbox may be full, a list is not. The group's time left is among them, so a
-//! backend that heeds cancels drops what nobody waits for any more.
+//! A shared list rather than messages, because a mailbox can be full and a list cannot. The end of the group's time is
+//! treated as a cancel, so a backend that honours cancels drops samples that are no longer wanted.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,17 +31,17 @@ pub enum Cancelled {
     Nothing,
     /// These samples, by their index in the plan.
     Samples(BTreeSet<u32>),
-    /// Whatever is left: the group's time is up.
+    /// All remaining samples: the group's time is up.
     TimedOut,
-    /// The whole group: nobody waits for it.
+    /// The whole group: its caller is gone.
     Group,
 }
 
 #[derive(Debug)]
 struct Shared {
-    /// Requests that the backend has not taken yet.
+    /// Cancels that the backend has not taken yet.
     untaken: Mutex<Cancelled>,
-    /// Told of every request.
+    /// Notified of every cancel.
     changed: Notify,
     /// When the group's time is up; `None`: never.
     deadline: Option<Instant>,
@@ -50,7 +50,7 @@ struct Shared {
 // === impl GroupHandle ===
 
 impl GroupHandle {
-    /// A handle with the backend's end of it; the group's time left counts from now.
+    /// Creates a handle and the backend's end of it. The group's remaining time counts from now.
     pub fn new(group: &SampleGroup) -> (Self, CancelRequests) {
         let remaining = group.remaining_ms.map(Duration::from_millis);
         let shared = Arc::new(Shared {
@@ -62,7 +62,7 @@ impl GroupHandle {
         (Self { shared }, requests)
     }
 
-    /// Cancels some samples. Those that have ended, or are not of the group, are ignored.
+    /// Cancels some samples. Samples that have ended or do not belong to the group are ignored.
     pub fn cancel(&self, indices: &[u32]) {
         let mut untaken = self.shared.lock();
         match &mut *untaken {
@@ -87,7 +87,8 @@ impl Drop for GroupHandle {
 // === impl CancelRequests ===
 
 impl CancelRequests {
-    /// Takes what was cancelled since the last call. Once the time is up, that is all there is to take.
+    /// Takes what was cancelled since the last call. If nothing was and the time is up, returns
+    /// [`Cancelled::TimedOut`].
     pub fn take(&self) -> Cancelled {
         match std::mem::take(&mut *self.shared.lock()) {
             Cancelled::Nothing if self.shared.time_is_up() => Cancelled::TimedOut,
@@ -101,7 +102,7 @@ impl CancelRequests {
             match (self.take(), self.shared.deadline) {
                 (Cancelled::Nothing, None) => self.shared.changed.notified().await,
                 (Cancelled::Nothing, Some(deadline)) => {
-                    // The end of the time is found by the next `take`, as a cancel is.
+                    // The next `take` detects the end of the time, as it does a cancel.
                     let changed = self.shared.changed.notified();
                     drop(tokio::time::timeout_at(deadline, changed).await);
                 }
@@ -124,7 +125,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Cancelled> {
-        // Every critical section is a single assignment, so a poisoned value is still whole.
+        // Every critical section is a single assignment, so a poisoned value is still consistent.
         self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,13 +6,14 @@
 //!                          waits for the mailbox only while nothing decodes
 //! ```
 //!
-//! * `tokenising`: prompts to tokens, beside the model; `in_order`: its threads;
-//! * `config`: how it is loaded, what it says of itself; `thread`: the loop; `group`: one group inside it; `caller`: who waits for a group;
-//! * `translate`: our words to the engine's and back, pure.
+//! * `tokenising`: turns prompts into tokens, in parallel with the model; `in_order`: its threads;
+//! * `config`: how an engine is loaded, and what a backend reports about itself; `thread`: the loop; `group`: one group
+//!   in that loop; `caller`: a group's events and cancels;
+//! * `translate`: converts our types to the engine's and back; pure.
 //!
-//! When the thread dies, every group inside it fails, the mailbox closes, and the backend is [`Availability::Dead`]. When
-//! the engine's card is lost, every group inside fails as well, and the backend is [`Availability::Away`] until the model
-//! has been loaded again.
+//! When the thread dies, every group in it fails, the mailbox closes, and the backend is [`Availability::Dead`]. When
+//! the engine's card is lost, every group fails as well, and the backend is [`Availability::Away`] until the model has
+//! been loaded again.
 
 mod caller;
 mod config;
@@ -49,18 +50,18 @@ use tokenising::{CountsTokens, NewGroup, Tokenising};
 pub use config::{AdapterConfig, EngineBackendConfig};
 pub use translate::prompt as engine_prompt;
 
-/// Groups that may be tokenised, or wait for it, and that may wait between two steps. Each has a seat, so that both
-/// queues are bounded by samples long before.
+/// Maximum groups that are tokenised or waiting for it, and maximum groups that wait between two steps. Each group has
+/// seats, so the limit on samples bounds both queues long before this does.
 const MAILBOX_GROUPS: usize = 1024;
 
-/// What a caller without a seat is told to wait: about the time that a few samples of a small model take.
+/// The retry delay for a caller that gets no seats: about the time that a few samples of a small model take.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// An engine on its own thread.
 pub struct EngineBackend {
     info: BackendInfo,
     model: ModelInfo,
-    /// By the digests that groups name.
+    /// Keyed by the digests that groups name.
     adapters: HashMap<String, AdapterId>,
     tokenising: Tokenising,
     #[cfg(test)]
@@ -77,12 +78,13 @@ impl EngineBackend {
     /// Loads the model and starts its thread. Blocks for as long as loading takes.
     ///
     /// # Errors
-    /// The engine's: a file that is missing, foreign, corrupt or of an unknown family, or a device that is not here.
+    /// The engine's error: a file that is missing, foreign, corrupt or of an unknown family, or a device that this
+    /// machine does not have.
     pub fn load(config: EngineBackendConfig) -> Result<Self, LoadError> {
         Self::load_with(config, |tokenizer| Box::new(tokenizer))
     }
 
-    /// As [`EngineBackend::load`], with something between the tokenizer and its threads.
+    /// As [`EngineBackend::load`], with a wrapper between the tokenizer and its threads.
     fn load_with(
         config: EngineBackendConfig,
         text: impl FnOnce(Tokenizer) -> Box<dyn CountsTokens>,
@@ -147,17 +149,17 @@ impl EngineBackend {
         &self.model
     }
 
-    /// What it computes on: with [`DeviceKind::Auto`], what was taken.
+    /// The device in use; with [`DeviceKind::Auto`], the one that was chosen.
     pub fn device(&self) -> DeviceKind {
         self.device
     }
 
-    /// What the engine has done, as of its last step.
+    /// The engine's counters as of its last step.
     pub fn counters(&self) -> Counters {
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends groups that wait to be tokenised, or for one before them, and that nobody wants any more.
+    /// Ends groups that are no longer wanted while they wait to be tokenised or for the groups before them.
     fn sweep(&self) {
         self.tokenising
             .retain(|waiting| waiting.caller.wants_any(), |tokenised| tokenised.caller.wants_any());
@@ -170,8 +172,8 @@ impl EngineBackend {
     }
 }
 
-/// The model's life on its thread: one engine, and another for each that is lost with its card. (Those with adapters compute on
-/// the CPU, which is never lost.)
+/// Runs the model on its thread: one engine, and a new one each time an engine is lost with its card. (Those with
+/// adapters compute on the CPU, which is never lost.)
 fn live(
     mut engine: Engine,
     mut messages: Receiver<Message>,
@@ -187,7 +189,7 @@ fn live(
                 Turn::Lost(why) => break why,
             }
         };
-        // Before anyone hears of the loss: what is drawn again is not drawn here.
+        // Before the loss is reported, so that samples that are drawn again are not sent here.
         revival.leave(&why);
         messages = model.into_messages();
         match revival.revive(|wait| refuse_for(wait, &messages, Message::refuse)) {
@@ -197,7 +199,7 @@ fn live(
     }
 }
 
-/// Reads and loads an adapter: its id, and the digest of the model that it makes of the engine's.
+/// Reads and loads an adapter. Returns its id, and the digest of the engine's model with the adapter.
 fn load_adapter(
     engine: &mut Engine,
     path: &Path,
@@ -216,7 +218,7 @@ impl Backend for EngineBackend {
     }
 
     fn load(&self) -> Load {
-        // What was dropped while it waited gives its seats back before they are counted.
+        // Groups that were dropped while they waited give back their seats before seats are counted.
         self.sweep();
         self.occupancy.load(self.counters().steps)
     }

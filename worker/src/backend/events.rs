@@ -1,11 +1,11 @@
-//! A group's events on their way out: bounded, never blocking the backend, each sample ended exactly once.
+//! Carries a group's events to the caller: bounded, never blocking the backend, each sample ended exactly once.
 //!
-//! The channel has room for the answer, for the end of every sample and for some progress. Progress gives way: it is
-//! sent only while the ends that are still owed keep their room, so a slow reader costs progress events and nothing
+//! The channel has room for the answer, for the end of every sample and for some progress. Progress yields: it is sent
+//! only while there is still room for all ends that are owed. A slow reader therefore loses progress events and nothing
 //! else, and a backend never waits for a reader. Dropping a [`GroupEvents`] fails the samples that it still owes.
 //!
-//! The events hold the group's seats and give each back before the sample's end is told: whoever has seen the end
-//! finds the load without it.
+//! The events hold the group's seats and return each one before the sample's end is reported, so that a caller that has
+//! seen the end finds the load without it.
 
 mod spans;
 
@@ -20,7 +20,7 @@ use self::spans::SampleSpans;
 use super::Cancelled;
 use super::occupancy::Seats;
 
-/// Room for progress beyond the events that are owed: enough for a burst, small enough to stay fresh.
+/// Room for progress in addition to the events that are owed: enough for a burst, small enough to stay current.
 const PROGRESS_ROOM: usize = 32;
 
 /// What a backend reports about a group.
@@ -30,26 +30,26 @@ pub enum BackendEvent {
     Accepted {
         /// Tokens of the prompt, chat template included.
         prompt_tokens: u32,
-        /// Those that were already computed for an earlier group.
+        /// Those of them that were already computed for an earlier group.
         cached_tokens: u32,
     },
     /// The prompt does not fit; nothing follows.
     TooLong(TooLong),
-    /// The prompt does not fit this worker's memory.
+    /// The prompt does not fit this worker's memory; nothing follows.
     TooLarge(TooLarge),
     /// No room now; nothing follows.
     Busy {
         /// When to ask again.
         retry_after: Duration,
     },
-    /// How far a sample is.
+    /// The progress of a sample.
     Progress {
         /// Index of the sample in its plan.
         index: u32,
         /// Tokens generated so far.
         tokens: u32,
     },
-    /// A sample came to its end, scored or not.
+    /// A sample ran to completion, scored or not.
     Finished(Sample),
     /// A sample could not be drawn, or was cancelled.
     Failed {
@@ -69,7 +69,7 @@ pub struct GroupEvents {
     sender: mpsc::Sender<BackendEvent>,
     /// Indices whose end has not been reported.
     owed: BTreeSet<u32>,
-    /// Of the samples that are owed; `None` where the backend seats nobody.
+    /// Seats of the samples that are owed; `None` if the backend has no seats.
     seats: Option<Seats>,
     spans: SampleSpans,
 }
@@ -90,19 +90,19 @@ impl GroupEvents {
         self
     }
 
-    /// The model has the group now.
+    /// The model now has the group.
     pub(super) fn begun(&mut self) {
         if let Some(seats) = &mut self.seats {
             seats.begin();
         }
     }
 
-    /// True when nobody reads any more.
+    /// True when the reader is gone.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Waits until nobody reads any more.
+    /// Waits until the reader is gone.
     pub async fn closed(&self) {
         self.sender.closed().await;
     }
@@ -117,35 +117,35 @@ impl GroupEvents {
         self.owed.len()
     }
 
-    /// The group fits.
+    /// Reports that the group fits.
     pub fn accepted(&mut self, prompt_tokens: u32, cached_tokens: u32) {
         self.spans.begin(self.owed.iter().copied());
         self.send_owed(BackendEvent::Accepted { prompt_tokens, cached_tokens });
     }
 
-    /// The prompt does not fit; this ends the group.
+    /// Reports that the prompt does not fit; this ends the group.
     pub fn too_long(mut self, too_long: TooLong) {
         self.refuse(BackendEvent::TooLong(too_long));
     }
 
-    /// The group fits the model, but not this worker's memory; this ends the group.
+    /// Reports that the group fits the model but not this worker's memory; this ends the group.
     pub fn too_large(mut self, too_large: TooLarge) {
         self.refuse(BackendEvent::TooLarge(too_large));
     }
 
-    /// There is no room now; this ends the group.
+    /// Reports that there is no room now; this ends the group.
     pub fn busy(mut self, retry_after: Duration) {
         self.refuse(BackendEvent::Busy { retry_after });
     }
 
-    /// A sample has grown; dropped when the reader lags.
+    /// Reports progress of a sample; dropped when the reader lags.
     pub fn progress(&self, index: u32, tokens: u32) {
         if self.sender.capacity() > self.owed.len() + 1 {
             self.send_owed(BackendEvent::Progress { index, tokens });
         }
     }
 
-    /// A sample came to its end. A second end of the same sample is ignored.
+    /// Reports that a sample ran to completion. A second end of the same sample is ignored.
     pub fn finished(&mut self, sample: Sample) {
         self.spans.finish(&sample);
         if self.end(sample.spec.index) {
@@ -153,7 +153,7 @@ impl GroupEvents {
         }
     }
 
-    /// A sample could not be drawn. A second end of the same sample is ignored.
+    /// Reports that a sample could not be drawn. A second end of the same sample is ignored.
     pub fn failed(&mut self, index: u32, kind: FailureKind, detail: impl Into<String>) {
         self.spans.fail(index, kind);
         if self.end(index) {
@@ -162,18 +162,18 @@ impl GroupEvents {
         }
     }
 
-    /// Nobody wants this sample any more.
+    /// Reports that this sample was cancelled.
     pub fn cancelled(&mut self, index: u32) {
         self.failed(index, FailureKind::NotNeeded, "cancelled");
     }
 
-    /// The group's time was up before this sample ended.
+    /// Reports that the group's time was up before this sample ended.
     pub fn timed_out(&mut self, index: u32) {
         let detail = "the group's time left was over before the worker had drawn this sample";
         self.failed(index, FailureKind::TimedOut, detail);
     }
 
-    /// Ends what a cancel names; what is left is still wanted. False when that is nothing.
+    /// Ends the samples that a cancel names; the others are still wanted. False if there are none.
     pub fn apply(&mut self, cancelled: &Cancelled) -> bool {
         for index in self.owed.clone() {
             match cancelled {
@@ -186,7 +186,7 @@ impl GroupEvents {
         !self.owed.is_empty()
     }
 
-    /// No sample of the group that is still owed can be drawn; this ends the group.
+    /// Reports that none of the samples that are still owed can be drawn; this ends the group.
     pub fn fail_all(mut self, kind: FailureKind, detail: &str) {
         self.fail_owed(kind, detail);
     }
@@ -203,7 +203,7 @@ impl GroupEvents {
         self.send_owed(event);
     }
 
-    /// Frees the sample's seat; false when its end was told before.
+    /// Frees the sample's seat; false if its end was already reported.
     fn end(&mut self, index: u32) -> bool {
         let was_owed = self.owed.remove(&index);
         if let Some(seats) = &mut self.seats {
@@ -212,8 +212,8 @@ impl GroupEvents {
         was_owed
     }
 
-    /// Sends what the channel has room for by construction; only a reader that left makes it fail, and then
-    /// nobody misses the event.
+    /// Sends an event for which the channel has room by construction. This fails only if the reader is gone, and then
+    /// nobody needs the event.
     fn send_owed(&self, event: BackendEvent) {
         let sent = self.sender.try_send(event);
         debug_assert!(!matches!(sent, Err(mpsc::error::TrySendError::Full(_))));

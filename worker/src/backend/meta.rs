@@ -6,8 +6,9 @@
 //!                                                                  -> Engine::step -> states -> scores -> answer
 //! ```
 //!
-//! A trajectory is a group of its own without text: the engine computes the prompt that trajectories share once, and many of them in
-//! one step. Dropping the future of a call, or the end of its time, ends its work within a step.
+//! A trajectory is submitted as a group without generated text. The engine computes the prompt that trajectories share
+//! only once, and many trajectories in one step. A call's work ends within one step when its future is dropped or its
+//! time is up.
 
 mod job;
 mod scorer;
@@ -39,10 +40,11 @@ use job::Job;
 use scorer::Scorer;
 pub use states::{ReadState, StateReader};
 
-/// Calls that may wait between two steps. Their trajectories have seats, so the queue is bounded by these long before.
+/// Maximum calls that wait between two steps. Their trajectories have seats, whose limit bounds the queue long before
+/// this does.
 const MAILBOX_CALLS: usize = 1024;
 
-/// What a caller without a seat is told to wait: about the time that a small model takes for some trajectories.
+/// The retry delay for a caller that gets no seats: about the time that a small model takes for some trajectories.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// A Meta RM on its own thread.
@@ -57,14 +59,14 @@ pub struct MetaBackend {
     availability: watch::Receiver<Availability>,
 }
 
-/// A model that cannot be a Meta RM.
+/// Why a model cannot serve as a Meta RM.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetaError {
     /// The model does not load.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The head file is no head, or none of this model.
+    /// The head file is not a head, or not one for this model.
     #[error("{path}: {source}")]
     Head {
         /// The file.
@@ -72,7 +74,7 @@ pub enum MetaError {
         /// Why.
         source: HeadError,
     },
-    /// A language model, and nothing that makes scores of its states.
+    /// A language model without a head: nothing turns its states into scores.
     #[error(
         "{path} is no scalar reward model; take a folder whose config.json names a *ForSequenceClassification with one label, \
          or add a head that was trained on this model"
@@ -81,7 +83,7 @@ pub enum MetaError {
         /// The model.
         path: PathBuf,
     },
-    /// Both bring a score.
+    /// The model has a score of its own, so a head is not allowed.
     #[error("{path} has a score of its own and takes no head beside it")]
     TwoScores {
         /// The model.
@@ -92,9 +94,9 @@ pub enum MetaError {
 // === impl MetaBackend ===
 
 impl MetaBackend {
-    /// Loads a scalar reward model, or any model with a head that was trained on its states, and starts its thread. With a head, the
-    /// digest that is served covers both files. Of a card it takes no more than it needs, so that a judge finds room there that is loaded
-    /// afterwards. Blocks for as long as loading takes.
+    /// Loads a scalar reward model, or any model together with a head that was trained on its states, and starts its
+    /// thread. With a head, the digest that is served covers both files. It takes no more of a card's memory than it
+    /// needs, so that a judge that is loaded later finds room. Blocks for as long as loading takes.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -119,19 +121,19 @@ impl MetaBackend {
         Ok(Self { info, tokenizer, mailbox, occupancy, counters, device, thread, availability })
     }
 
-    /// What it computes on: with [`DeviceKind::Auto`], what was taken.
+    /// The device in use; with [`DeviceKind::Auto`], the one that was chosen.
     pub fn device(&self) -> DeviceKind {
         self.device
     }
 
-    /// Ends it, and waits until what it had of its device is free.
+    /// Ends the backend, and waits until it has released its device memory.
     pub fn end(self) {
         let Self { mailbox, thread, .. } = self;
         drop(mailbox);
         thread.join();
     }
 
-    /// What the engine has done, as of its last step.
+    /// The engine's counters as of its last step.
     pub fn counters(&self) -> Counters {
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,7 +168,7 @@ impl Backend for MetaBackend {
             let hand_over = move || {
                 let Some(conversations) = tokenise::conversations(&tokenizer, &request, &reply)
                 else {
-                    return Ok(()); // nobody waits any more
+                    return Ok(()); // the caller is gone
                 };
                 let salt = request.cache_salt.map(Into::into);
                 let job = Job::new(conversations, salt, deadline, seats, reply);

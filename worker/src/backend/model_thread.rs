@@ -1,4 +1,4 @@
-//! The thread that a model lives on: how its death is reported, and how it gets another engine when its card is lost.
+//! The thread that a model runs on: how its death is reported, and how it gets a new engine when its card is lost.
 //!
 //! ```text
 //! turn -> More ... -> Lost(why): the engine is dropped -> away -> wait, load, wait longer, load ... -> up
@@ -19,21 +19,21 @@ use tokio::sync::watch;
 
 use super::Availability;
 
-/// The wait before the first try to load an engine anew: the driver needs a moment to notice what was lost.
+/// The wait before the first attempt to reload an engine: the driver needs a moment to notice the loss.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait between two tries.
+/// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Loads that may fail one after the other: about two minutes.
+/// Maximum number of loads that may fail in a row: about two minutes.
 const MOST_TRIES: u32 = 7;
 
-/// What came of a turn.
+/// The result of a turn.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// There may be more to do.
     More,
-    /// Nobody is left who could ask for anything.
+    /// There are no callers left.
     Done,
-    /// The engine's card is lost, and every sample has ended so.
+    /// The engine's card is lost, and every sample has failed for that reason.
     Lost(String),
 }
 
@@ -42,23 +42,23 @@ pub(super) struct Thread {
     handle: thread::JoinHandle<()>,
 }
 
-/// Loads an engine anew whose card was lost.
+/// Reloads an engine whose card was lost.
 pub(super) struct Revival {
     path: PathBuf,
-    /// With the device that was taken, since another one would give other bits, and with as much for keys and values, since the rest may
-    /// be another model's.
+    /// On the same device, since another one would give different bits, and with the same memory for keys and values,
+    /// since the rest may belong to another model.
     config: EngineConfig,
     numerics: String,
     availability: watch::Sender<Availability>,
 }
 
-/// Runs `model` on its own thread. A panic makes the backend dead, after all that the thread held has been dropped.
+/// Runs `model` on a thread. A panic makes the backend dead, after everything that the thread held has been dropped.
 pub(super) fn spawn(
     availability: watch::Sender<Availability>,
     model: impl FnOnce() + Send + 'static,
 ) -> io::Result<Thread> {
     let handle = thread::Builder::new().name("jury-model".to_owned()).spawn(move || {
-        // The state is used no more after a panic: it is dropped, which fails whatever was inside.
+        // The state is not used after a panic: it is dropped, which fails everything in it.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(model)) {
             let why: Arc<str> = panic_text(panic.as_ref()).into();
             tracing::error!(why = &*why, "model thread panicked");
@@ -68,7 +68,7 @@ pub(super) fn spawn(
     Ok(Thread { handle })
 }
 
-/// Refuses whoever comes within `wait`. False when nobody can come any more.
+/// Rejects all messages that arrive within `wait`. False when no more can arrive.
 pub(super) fn refuse_for<T>(
     wait: Duration,
     mailbox: &Receiver<T>,
@@ -93,7 +93,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 // === impl Thread ===
 
 impl Thread {
-    /// Waits for its end, which whoever feeds it brings about: then all that it held has been dropped.
+    /// Waits until the thread has ended and dropped everything that it held. Its feeder must make it end.
     pub(super) fn join(self) {
         // The backend's availability says how it ended.
         drop(self.handle.join());
@@ -103,7 +103,7 @@ impl Thread {
 // === impl Revival ===
 
 impl Revival {
-    /// For this engine, as it was loaded. `availability` is away while there is none.
+    /// For this engine, as it was loaded. `availability` is away while there is no engine.
     pub(super) fn of(
         engine: &Engine,
         path: &Path,
@@ -119,20 +119,21 @@ impl Revival {
         Self { path: path.to_owned(), config, numerics: engine.numerics().to_owned(), availability }
     }
 
-    /// The engine is lost: the backend is away from now on.
+    /// Reports that the engine is lost: the backend is away from now on.
     pub(super) fn leave(&self, why: &str) {
         self.availability.send_replace(Availability::Away(why.into()));
         tracing::error!(device = %self.config.device, why, "the card is lost; the model will be loaded anew");
     }
 
-    /// Another engine in the place of one that was dropped; with it the backend is back. `wait` refuses whoever comes for so
-    /// long. `None` when it says that nobody can come any more. When it has been tried often enough, the thread dies and tells
-    /// why: after some faults a card serves no process that has met them (CUDA's documentation of CUDA_ERROR_LAUNCH_FAILED and its like),
-    /// and whoever started the worker starts it anew.
+    /// Loads a new engine to replace one that was dropped, after which the backend is up again. `wait` rejects all
+    /// messages for the given time. Returns `None` if `wait` says that no more can arrive. After too many failed
+    /// attempts the thread dies and reports why: after some faults, a card serves no process that was affected by them
+    /// (CUDA's documentation of CUDA_ERROR_LAUNCH_FAILED and similar errors), and the supervisor that started the
+    /// worker restarts it.
     pub(super) fn revive(&self, mut wait: impl FnMut(Duration) -> bool) -> Option<Engine> {
         let mut last = String::new();
         for failures in 0..MOST_TRIES {
-            // At least half of it: an attempt at once would meet the card in the state it was left in.
+            // At least half of it: an immediate attempt would find the card in the state that it was left in.
             let spread = 0.5 + rand::random::<f64>() / 2.0;
             if !wait(bound(FIRST_WAIT, LONGEST_WAIT, failures).mul_f64(spread)) {
                 return None;
@@ -155,7 +156,7 @@ impl Revival {
         std::panic::resume_unwind(Box::new(why))
     }
 
-    /// An engine that gives the bits of the one before.
+    /// Loads an engine that gives the same bits as the one before.
     fn load(&self) -> Result<Engine, String> {
         let engine = Engine::load(&self.path, &self.config).map_err(|error| error.to_string())?;
         match engine.numerics() == self.numerics {

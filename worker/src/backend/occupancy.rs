@@ -1,4 +1,5 @@
-//! Who may queue at a backend, and how busy it is. Counts samples, from their group's start to their own end.
+//! Limits the samples queued at a backend, and measures its load. Counts samples from their group's start to their own
+//! end.
 //!
 //! ```text
 //! seat(n) -> waiting --begin()--> running up to the capacity, the rest waits --keep(owed)--> free
@@ -8,26 +9,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Load;
 
-/// The seats of a backend: the samples that it draws at once, and as many more as may wait.
+/// The seats of a backend: the samples that it draws at once, plus those that may wait.
 #[derive(Debug)]
 pub(super) struct Occupancy {
     /// Samples that are drawn at once.
     capacity: usize,
-    /// Samples that may be inside, drawn or waiting.
+    /// Samples that may be in the backend, drawn or waiting.
     limit: usize,
     taken: Mutex<Taken>,
 }
 
-/// Samples inside.
+/// Samples in the backend.
 #[derive(Debug, Default)]
 struct Taken {
-    /// Of groups that the model has not been given yet.
+    /// Samples of groups that the model has not been given yet.
     waiting: usize,
-    /// Of groups that the model has.
+    /// Samples of groups that the model has.
     begun: usize,
 }
 
-/// The seats of one group; those not yet given back are, when this is dropped.
+/// The seats of one group; dropping this returns the remaining ones.
 #[derive(Debug)]
 pub(super) struct Seats {
     occupancy: Arc<Occupancy>,
@@ -42,8 +43,8 @@ impl Occupancy {
         Self { capacity, limit: capacity.saturating_add(max_queued), taken: Mutex::default() }
     }
 
-    /// Seats for a group, all or none. A group that finds nobody inside gets them whatever its size, else the
-    /// largest groups could never run.
+    /// Seats for a group, all or none. An idle backend seats a group of any size; otherwise the largest groups could
+    /// never run.
     pub(super) fn seat(self: &Arc<Self>, n_samples: usize) -> Option<Seats> {
         let mut taken = self.lock();
         let inside = taken.waiting + taken.begun;
@@ -54,8 +55,8 @@ impl Occupancy {
         Some(Seats { occupancy: self.clone(), held: n_samples, has_begun: false })
     }
 
-    /// How busy the backend is, after so many steps of its model. Samples that the model has not been given are
-    /// queued whatever the capacity: while any is running, the model has work and its steps grow.
+    /// The backend's load after this many steps of its model. Samples that the model has not been given count as queued
+    /// whatever the capacity: while any are running, the model has work and its steps grow.
     pub(super) fn load(&self, steps: u64) -> Load {
         let to_u32 = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let taken = self.lock();
@@ -69,7 +70,7 @@ impl Occupancy {
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        // No critical section can leave the counts half changed.
+        // No critical section can leave the counts partly changed.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,7 +78,7 @@ impl Occupancy {
 // === impl Seats ===
 
 impl Seats {
-    /// The model has the group now.
+    /// The model now has the group.
     pub(super) fn begin(&mut self) {
         if !std::mem::replace(&mut self.has_begun, true) {
             let mut taken = self.occupancy.lock();
@@ -86,7 +87,7 @@ impl Seats {
         }
     }
 
-    /// Keeps seats for `n_samples` and gives back the others.
+    /// Keeps seats for `n_samples` and returns the others.
     pub(super) fn keep(&mut self, n_samples: usize) {
         let given_back = self.held.saturating_sub(n_samples);
         self.held -= given_back;

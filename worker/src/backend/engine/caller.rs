@@ -1,8 +1,8 @@
-//! Who waits for a group, wherever in the backend it is.
+//! The caller of a group, at whatever stage in the backend the group is.
 
 use crate::backend::{CancelRequests, Cancelled, GroupEvents};
 
-/// The ways from and to a group's caller.
+/// The channels to and from a group's caller.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) events: GroupEvents,
@@ -16,12 +16,12 @@ impl Caller {
         Self { events, cancels }
     }
 
-    /// What is no longer wanted since the last call.
+    /// What has been cancelled since the last call.
     pub(super) fn take_cancelled(&self) -> Cancelled {
         if self.events.is_closed() { Cancelled::Group } else { self.cancels.take() }
     }
 
-    /// For a group that the engine does not have: ends what is no longer wanted. False when nothing is left.
+    /// For a group that the engine does not have yet: ends the cancelled samples. False if none are left.
     pub(super) fn wants_any(&mut self) -> bool {
         let cancelled = self.take_cancelled();
         self.events.apply(&cancelled)

@@ -1,4 +1,4 @@
-//! How to load an engine, and what a backend over it says of itself.
+//! How to load an engine, and what a backend over it reports about itself.
 
 use std::path::PathBuf;
 
@@ -9,30 +9,30 @@ use jury_proto::convert::{Capabilities, WorkerRole};
 use crate::backend::BackendInfo;
 use crate::models::ResolvedModel;
 
-/// How to load and feed an engine.
+/// How to load an engine and how much work to queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineBackendConfig {
     /// The model.
     pub path: PathBuf,
-    /// Its name, by which requests ask for it.
+    /// Its name, as used in requests.
     pub name: String,
     /// SHA-256 of its file, hex.
     pub digest: String,
-    /// Adapters over it, each served as a model of its own.
+    /// Adapters over it, each served as a separate model.
     pub adapters: Vec<AdapterConfig>,
     /// Device, threads, sequences and memory.
     pub engine: EngineConfig,
-    /// Samples that may wait for a place in the batch; a group that would make it more is told `Busy`. A group that finds the
-    /// engine idle is always taken.
+    /// Samples that may wait for a slot in the batch; a group that would exceed this is answered `Busy`. A group that
+    /// finds the engine idle is always accepted.
     pub max_queued_samples: usize,
 }
 
 /// An adapter to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdapterConfig {
-    /// The name by which requests ask for it.
+    /// The adapter's name, as used in requests.
     pub name: String,
-    /// A GGUF file, or a folder as PEFT writes it.
+    /// A GGUF file, or a folder in PEFT's format.
     pub path: PathBuf,
 }
 
@@ -51,7 +51,7 @@ impl EngineBackendConfig {
         }
     }
 
-    /// What every backend over `engine` says of itself.
+    /// What every backend over `engine` reports about itself.
     pub(in crate::backend) fn info(
         &self,
         engine: &Engine,

@@ -1,4 +1,4 @@
-//! One group inside the model's thread: from submission to its last event.
+//! One group in the model's thread: from submission to its last event.
 
 use jury_engine::{Engine, Event, GroupId, SubmitError};
 use jury_grm::domain::{FailureKind, SampleSpec};
@@ -12,16 +12,16 @@ use crate::reading::Reader;
 
 /// A group that the engine draws.
 pub(super) struct ActiveGroup {
-    /// The engine names samples by their place in this list.
+    /// The engine identifies samples by their index in this list.
     samples: Vec<SampleSpec>,
     reader: Reader,
     prompt_tokens: u32,
     caller: Caller,
-    /// Everything has been cancelled; said to the engine once.
+    /// Set once everything has been cancelled and the engine has been told.
     abandoned: Option<Cancelled>,
 }
 
-/// A group with the engine's name for it.
+/// A group with the engine's id for it.
 pub(super) struct Submitted {
     pub(super) id: GroupId,
     pub(super) group: ActiveGroup,
@@ -30,7 +30,7 @@ pub(super) struct Submitted {
 // === impl ActiveGroup ===
 
 impl ActiveGroup {
-    /// Hands a group to the engine, or answers its caller why not.
+    /// Submits a group to the engine, or reports to its caller why it was rejected.
     pub(super) fn submit(engine: &mut Engine, tokenised: TokenisedGroup) -> Option<Submitted> {
         let TokenisedGroup {
             mut samples,
@@ -66,7 +66,7 @@ impl ActiveGroup {
         }
     }
 
-    /// Tells the engine what the caller no longer wants.
+    /// Passes the caller's cancels on to the engine.
     pub(super) fn apply_cancels(&mut self, engine: &mut Engine, id: GroupId) {
         if self.abandoned.is_some() {
             return;
@@ -87,7 +87,7 @@ impl ActiveGroup {
         }
     }
 
-    /// Passes an event on.
+    /// Forwards an event to the caller.
     pub(super) fn record(&mut self, event: Event) {
         let events = &mut self.caller.events;
         match event {
@@ -128,8 +128,7 @@ impl ActiveGroup {
     }
 }
 
-/// Tells the caller why the engine will not draw its group: too long for the model wherever it runs, or too large for
-/// this worker's memory alone.
+/// Reports why the engine rejects a group: too long for the model on any worker, or too large for this worker's memory.
 fn refuse(caller: Caller, error: SubmitError, longest: Option<(usize, usize)>) {
     match error {
         SubmitError::TooLong { prompt_tokens, over_by, .. } => caller.events.too_long(TooLong {

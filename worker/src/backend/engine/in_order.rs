@@ -1,10 +1,11 @@
-//! Work on several threads whose results leave in the order in which the work came.
+//! Runs work on several threads and delivers the results in the order in which the work was pushed.
 //!
 //! ```text
 //! push ─> waiting ─> thread: Stage::work ─> done ─> Stage::deliver, in the order of the pushes
 //! ```
 //!
-//! What waits is bounded. What nobody wants any more can be taken out at any time, at work alone excepted.
+//! The waiting work is bounded. Work that is no longer wanted can be removed at any time, unless a thread is working on
+//! it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -12,31 +13,31 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// What the threads do.
+/// The work that the threads do.
 pub(super) trait Stage: Send + Sync + 'static {
     type In: Send;
     type Out: Send;
 
-    /// Memory that an input holds until it has been worked on.
+    /// Memory that an input holds until it has been processed.
     fn bytes(input: &Self::In) -> usize;
 
-    /// Takes as long as it likes; `None`: nothing is to be delivered.
+    /// May take as long as it needs; `None`: nothing to deliver.
     fn work(&self, input: Self::In) -> Option<Self::Out>;
 
-    /// Must not wait.
+    /// Must not block.
     fn deliver(&self, output: Self::Out);
 }
 
-/// How much may be inside.
+/// Limits on the work in progress.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Most inputs: waiting, at work, or done before an earlier one.
+    /// Maximum inputs: waiting, in progress, or finished and waiting for an earlier one.
     pub(super) inputs: usize,
-    /// Most bytes of those that wait or are at work. One input alone is taken whatever its size.
+    /// Maximum bytes of the inputs that wait or are in progress. A single input is accepted whatever its size.
     pub(super) bytes: usize,
 }
 
-/// The threads' caller. They end when it is dropped; what waits then is dropped with it.
+/// Owns the threads. They end when it is dropped; waiting work is dropped with it.
 pub(super) struct InOrder<S: Stage> {
     shared: Arc<Shared<S>>,
 }
@@ -45,20 +46,20 @@ struct Shared<S: Stage> {
     stage: S,
     limits: Limits,
     state: Mutex<State<S>>,
-    /// Told when something waits, and at the end.
+    /// Notified when work is pushed, and at the end.
     changed: Condvar,
 }
 
 struct State<S: Stage> {
     closed: bool,
     waiting: VecDeque<Waiting<S::In>>,
-    /// Of the inputs that wait or are at work.
+    /// Bytes of the inputs that wait or are in progress.
     bytes: usize,
-    /// Results whose turn has not come, by their number.
+    /// Results that wait for earlier ones, by their number.
     done: BTreeMap<u64, Option<S::Out>>,
     /// Number of the next input.
     next_in: u64,
-    /// Number whose result leaves next.
+    /// Number of the next result to deliver.
     next_out: u64,
 }
 
@@ -82,7 +83,7 @@ impl<S: Stage> InOrder<S> {
         };
         let shared =
             Arc::new(Shared { stage, limits, state: Mutex::new(state), changed: Condvar::new() });
-        // Made first: if a thread cannot be started, dropping it ends those that were.
+        // Created first: if a thread cannot be started, dropping this ends those that were.
         let started = Self { shared };
         for _ in 0..threads {
             let shared = started.shared.clone();
@@ -91,7 +92,7 @@ impl<S: Stage> InOrder<S> {
         Ok(started)
     }
 
-    /// Puts an input behind all others; gives it back when there are too many.
+    /// Queues an input behind all others; returns it if a limit is reached.
     pub(super) fn push(&self, input: S::In) -> Result<(), S::In> {
         let (limits, bytes) = (self.shared.limits, S::bytes(&input));
         let mut state = self.shared.lock();
@@ -108,7 +109,7 @@ impl<S: Stage> InOrder<S> {
         Ok(())
     }
 
-    /// Drops what waits and is not wanted.
+    /// Drops waiting inputs that are not wanted.
     pub(super) fn retain(
         &self,
         mut input_is_wanted: impl FnMut(&mut S::In) -> bool,
@@ -148,7 +149,7 @@ impl<S: Stage> Drop for InOrder<S> {
 impl<S: Stage> Shared<S> {
     fn run(&self) {
         while let Some(Waiting { number, bytes, input }) = self.next() {
-            // A panic drops the input; the results behind it must not wait for it for ever.
+            // A panic drops the input, but the results behind it must not wait for it forever.
             let output = catch_unwind(AssertUnwindSafe(|| self.stage.work(input)));
             if output.is_err() {
                 tracing::error!("preparing a group panicked");
@@ -174,7 +175,7 @@ impl<S: Stage> Shared<S> {
         }
     }
 
-    /// Delivers the results whose turn it is; under the lock, so that none overtakes another.
+    /// Delivers the results whose turn it is. Runs under the lock, so that no result overtakes another.
     fn deliver(&self, state: &mut State<S>) {
         while let Some(output) = state.done.remove(&state.next_out) {
             state.next_out += 1;
@@ -195,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    /// Holds back multiples of ten until told, and panics at 13.
+    /// Holds back multiples of ten until released, and panics at 13.
     struct Slow {
         gate: Mutex<mpsc::Receiver<()>>,
         delivered: mpsc::Sender<u32>,

@@ -13,7 +13,7 @@ use crate::backend::BackendEvent;
 use crate::backend::scripted::example_group;
 use crate::models::{ModelStore, ResolvedModel, entry};
 
-/// Few enough that the tests take seconds.
+/// Small enough for the tests to take seconds.
 const MAX_TOKENS: u32 = 12;
 
 fn model_path() -> PathBuf {
@@ -36,12 +36,12 @@ fn config(change: impl FnOnce(&mut EngineBackendConfig)) -> EngineBackendConfig 
     let mut config = EngineBackendConfig::new(model);
     config.engine.context_limit = Some(1024);
     config.engine.max_sequences = Some(8);
-    config.engine.threads = Some(1); // tests run beside each other
+    config.engine.threads = Some(1); // tests run in parallel
     change(&mut config);
     config
 }
 
-/// One backend for the tests that only look at samples.
+/// One backend for the tests that only examine samples.
 fn shared() -> &'static EngineBackend {
     static BACKEND: OnceLock<EngineBackend> = OnceLock::new();
     BACKEND.get_or_init(|| load(|_| {}))
@@ -54,7 +54,7 @@ fn group(n_samples: u32, max_tokens: u32) -> SampleGroup {
     group
 }
 
-/// A group that goes on for as long as nobody cancels it: free text whose box never comes.
+/// A group that continues until it is cancelled: free text whose box never comes.
 fn long_group(n_samples: u32) -> SampleGroup {
     let mut group = group(n_samples, 600);
     group.settings.readout = jury_grm::domain::Readout::Free;
@@ -72,7 +72,7 @@ async fn events_of(backend: &EngineBackend, group: SampleGroup) -> Vec<BackendEv
     received
 }
 
-/// The samples of a group that was drawn whole, by index.
+/// The samples of a group drawn to completion, by index.
 async fn samples_of(backend: &EngineBackend, group: SampleGroup) -> Vec<Sample> {
     let events = events_of(backend, group).await;
     assert!(matches!(events[0], BackendEvent::Accepted { .. }), "{events:?}");
@@ -158,7 +158,8 @@ async fn a_groups_prompt_is_prefilled_once() {
     let backend = load(|_| {});
     let before = backend.counters();
     let samples = samples_of(&backend, group(4, 4)).await;
-    // The last event leaves the thread before the step's counters do; the thread's death orders them.
+    // The last event leaves the thread before the step's counters are updated; waiting for the thread's death orders
+    // them.
     let mut availability = backend.availability();
     backend.die();
     availability.wait_for(Availability::is_dead).await.unwrap();
@@ -186,7 +187,7 @@ async fn a_cancelled_sample_frees_its_sequence_and_a_dropped_group_ends() {
             other => panic!("{other:?}"),
         }
     }
-    // The one place is free for the next sample.
+    // The only slot is free for the next sample.
     loop {
         if let BackendEvent::Progress { index, .. } = receiver.recv().await.unwrap() {
             assert_eq!(index, 1);
@@ -251,7 +252,7 @@ async fn a_prompt_over_the_memory_is_too_large_for_this_worker_and_not_too_long_
     assert_eq!(too_large.room_tokens, ROOM_TOKENS);
     assert!(too_large.needed_tokens > 1000 + MAX_TOKENS, "{too_large:?}");
     assert_eq!(Backend::load(&backend).queued, 0);
-    // A word is a token; pages are of 64.
+    // One word is one token; pages hold 64.
     let shorter = 1000 - (too_large.needed_tokens - ROOM_TOKENS) as usize;
     assert_eq!(samples_of(&backend, with_words(shorter)).await.len(), 1);
 }
@@ -270,7 +271,7 @@ async fn the_load_tells_steps_which_grow_with_every_step_of_the_model() {
     let backend = load(|_| {});
     assert_eq!(Backend::load(&backend).steps, 0);
     assert_eq!(samples_of(&backend, group(1, MAX_TOKENS)).await.len(), 1);
-    // The prompt's chunk, and one for each token.
+    // One step for the prompt's chunk, and one for each token.
     assert!(Backend::load(&backend).steps > u64::from(MAX_TOKENS) / 2);
 }
 

@@ -11,9 +11,9 @@ use super::RETRY_AFTER;
 use super::group::{ActiveGroup, Submitted};
 use super::tokenising::TokenisedGroup;
 
-/// What the thread is asked.
+/// Messages to the thread.
 pub(super) enum Message {
-    /// Draw this.
+    /// Draw this group.
     Start(Box<TokenisedGroup>),
     /// Panic.
     #[cfg(test)]
@@ -23,7 +23,7 @@ pub(super) enum Message {
 // === impl Message ===
 
 impl Message {
-    /// Answers who asks while there is no engine: nothing is lost with it, so it may ask again.
+    /// Answers a message while there is no engine. Nothing is lost with it, so the caller may ask again.
     pub(super) fn refuse(self) {
         match self {
             Self::Start(group) => group.caller.events.busy(RETRY_AFTER),
@@ -39,7 +39,7 @@ pub(super) struct ModelThread {
     messages: Receiver<Message>,
     active: HashMap<GroupId, ActiveGroup>,
     counters: Arc<Mutex<Counters>>,
-    /// Of the last step.
+    /// Events of the last step.
     events: Vec<Event>,
 }
 
@@ -54,21 +54,21 @@ impl ModelThread {
         Self { engine, messages, active: HashMap::new(), counters, events: Vec::new() }
     }
 
-    /// The end of an engine that is lost: tells its samples' ends, drops it, and gives what asks.
+    /// Ends the use of an engine that is lost: reports its samples' ends, drops it, and returns the mailbox.
     pub(super) fn into_messages(mut self) -> Receiver<Message> {
         self.dispatch_all();
         self.messages
     }
 
-    /// One step of the engine, with what came before it and what comes of it; of a lost one nothing comes before
-    /// [`Self::into_messages`].
+    /// One step of the engine: takes messages and cancels before it, and reports its events afterwards. If the engine
+    /// is lost, [`Self::into_messages`] reports them.
     pub(super) fn turn(&mut self) -> Turn {
         if !self.take_messages() {
             return Turn::Done;
         }
         self.take_cancels();
         self.engine.step(&mut self.events);
-        // Before its events: whoever has seen a sample's end finds it counted.
+        // Before its events, so that a caller that has seen a sample's end finds it counted.
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
         if let Some(why) = self.engine.lost() {
             return Turn::Lost(why);
@@ -78,7 +78,7 @@ impl ModelThread {
         Turn::More
     }
 
-    /// Takes what waits, and waits itself only when there is nothing to compute. False at the end.
+    /// Takes the waiting messages, and blocks only when there is nothing to compute. False at the end.
     fn take_messages(&mut self) -> bool {
         loop {
             let next = if self.engine.is_idle() {
@@ -105,14 +105,15 @@ impl ModelThread {
         }
     }
 
-    /// Cancels before every step, so that what nobody wants costs no further token.
+    /// Applies cancels before every step, so that unwanted samples cost no further token.
     fn take_cancels(&mut self) {
         for (&id, group) in &mut self.active {
             group.apply_cancels(&mut self.engine, id);
         }
     }
 
-    /// A caller never waits for a sample that the engine no longer knows: dropping a group fails what it owes.
+    /// Ensures that no caller waits for a sample that the engine no longer knows: dropping a group fails the samples
+    /// that it owes.
     fn fail_forgotten(&mut self) {
         if self.engine.is_idle() && !self.active.is_empty() {
             tracing::error!(groups = self.active.len(), "engine forgot samples");

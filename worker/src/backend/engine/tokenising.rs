@@ -1,5 +1,5 @@
-//! From a group as it came to one that the engine can take: on threads of its own, for a long prompt takes seconds, in
-//! which the samples in flight go on.
+//! Turns a new group into one that the engine accepts. Runs on separate threads: a long prompt takes seconds, and the
+//! samples in flight must continue in the meantime.
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 
@@ -14,21 +14,21 @@ use super::thread::Message;
 use super::{RETRY_AFTER, translate};
 use crate::reading::{Reader, longest_response};
 
-/// Enough that the prompts behind a very long one are ready when it is; the other cores are the model's.
+/// Enough for the prompts behind a very long one to be ready when it is; the other cores belong to the model.
 const THREADS: usize = 2;
 
-/// Tokens of a read-out, over those of the critique, before and for each score: more than any vocabulary needs, so that a
-/// prompt which the engine calls too long has had its responses counted.
+/// Tokens of a read-out in addition to those of the critique, before and for each score. More than any vocabulary
+/// needs, so that whenever the engine finds a prompt too long, its responses have been counted.
 const READOUT_TOKENS: usize = 64;
 const READOUT_TOKENS_PER_SCORE: usize = 8;
 
-/// Text that may wait to be tokenised: sixteen of the largest prompts.
+/// Maximum text that may wait to be tokenised: sixteen of the largest prompts.
 const MAX_TEXT_BYTES: usize = 64 << 20;
 
 /// The threads that tokenise.
 pub(super) type Tokenising = InOrder<Tokenise>;
 
-/// A group as it came.
+/// A group as received.
 pub(super) struct NewGroup {
     pub(super) group: SampleGroup,
     pub(super) adapter: Option<AdapterId>,
@@ -40,7 +40,7 @@ pub(super) struct TokenisedGroup {
     pub(super) samples: Vec<SampleSpec>,
     pub(super) adapter: Option<AdapterId>,
     pub(super) reader: Reader,
-    /// Whether samples carry their hidden states.
+    /// Whether samples include their hidden states.
     pub(super) hidden_states: bool,
     pub(super) cache_salt: Option<String>,
     pub(super) prompt: Vec<u32>,
@@ -49,21 +49,21 @@ pub(super) struct TokenisedGroup {
     pub(super) caller: Caller,
 }
 
-/// What tokenising needs.
+/// What the tokenising threads share.
 pub(super) struct Tokenise {
     text: Box<dyn CountsTokens>,
     context: usize,
     mailbox: SyncSender<Message>,
 }
 
-/// A tokenizer; tests put in one that waits.
+/// A tokenizer; tests substitute one that waits.
 pub(super) trait CountsTokens: Send + Sync + 'static {
     fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError>;
     fn answer_opening(&self, prompt: &Prompt) -> Result<String, PromptError>;
     fn count(&self, text: &str) -> usize;
 }
 
-/// Starts the threads. What they made ready goes to the mailbox in the order in which the groups came.
+/// Starts the threads. Tokenised groups go to the mailbox in the order in which the groups arrived.
 pub(super) fn start(
     text: Box<dyn CountsTokens>,
     context: usize,
@@ -132,7 +132,7 @@ impl Stage for Tokenise {
         if !group.caller.wants_any() {
             return;
         }
-        // Dropping the events of a group that finds the thread dead fails its samples.
+        // If the thread is dead, dropping the group's events fails its samples.
         let sent = self.mailbox.try_send(Message::Start(Box::new(group)));
         if let Err(TrySendError::Full(Message::Start(group))) = sent {
             group.caller.events.busy(RETRY_AFTER);

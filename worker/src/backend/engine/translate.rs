@@ -1,4 +1,4 @@
-//! Our words to the engine's and back. Pure.
+//! Converts our types to the engine's and back. Pure.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use jury_grm::prompt::{Message, Trust};
 
 use crate::reading::{DrawnText, Guide, GuideMode, GuidedScores, Reader, TextWatch};
 
-/// A prompt without what only we need to know: which span is which response.
+/// A prompt without the information that only we need: which span is which response.
 pub fn prompt(messages: &[Message]) -> jury_engine::Prompt {
     let span = |span: &jury_grm::prompt::Span| jury_engine::Span {
         text: span.text.as_ref().to_owned(),
@@ -22,7 +22,7 @@ pub fn prompt(messages: &[Message]) -> jury_engine::Prompt {
     };
     let message = |message: &Message| jury_engine::Message {
         role: match message.role {
-            // Chat templates know three roles; our own prompts are one message of the user.
+            // Chat templates know three roles; our own prompts are a single user message.
             Role::System | Role::Developer => jury_engine::Role::System,
             Role::User | Role::Tool => jury_engine::Role::User,
             Role::Assistant => jury_engine::Role::Assistant,
@@ -49,7 +49,7 @@ pub(super) fn spec(spec: &SampleSpec, reader: &Reader, hidden_states: bool) -> E
     }
 }
 
-/// A sample as its caller knows it; `None` when it was cancelled.
+/// A sample in the caller's terms; `None` if it was cancelled.
 pub(super) fn sample(
     spec: SampleSpec,
     reader: &Reader,

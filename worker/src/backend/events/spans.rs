@@ -1,4 +1,5 @@
-//! A span a sample, from when its group is let in to its end; none of them where no spans are exported.
+//! One span per sample, from the acceptance of its group to the sample's end. None are created if no spans are
+//! exported.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use tracing::field::debug;
 /// The spans of one group's samples.
 #[derive(Debug)]
 pub(super) struct SampleSpans {
-    /// Of the call, in its trace.
+    /// The call's position in its trace.
     place: Place,
     /// By index.
     open: BTreeMap<u32, Span>,
@@ -19,7 +20,7 @@ pub(super) struct SampleSpans {
 // === impl SampleSpans ===
 
 impl SampleSpans {
-    /// Of samples that the current span has asked for.
+    /// For samples requested by the current span.
     pub(super) fn of_current_call() -> Self {
         Self { place: Place::current(), open: BTreeMap::new() }
     }

@@ -1,4 +1,4 @@
-//! What the reader of a group's events may rely on.
+//! What the reader of a group's events can rely on.
 
 use std::sync::Arc;
 

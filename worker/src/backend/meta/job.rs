@@ -1,4 +1,4 @@
-//! One call inside the model's thread: from its trajectories to the answer.
+//! One call in the model's thread: from its trajectories to the answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use super::scorer::Scorer;
 use super::tokenise::Conversation;
 use crate::backend::occupancy::Seats;
 
-/// Trajectories of one call.
+/// The trajectories of one call.
 #[derive(Debug)]
 pub(super) struct Job {
     conversations: Vec<Conversation>,
-    /// Of all of them.
+    /// The salt of all trajectories.
     cache_salt: Option<Arc<str>>,
-    /// When nobody waits any more.
+    /// When the caller stops waiting.
     deadline: Option<Instant>,
-    /// One a trajectory that has no outcome.
+    /// One seat per trajectory without an outcome.
     seats: Seats,
     reply: oneshot::Sender<Vec<Ranked>>,
 }
@@ -29,9 +29,9 @@ pub(super) struct Job {
 /// A call whose trajectories the engine has.
 #[derive(Debug)]
 pub(super) struct Ranking {
-    /// In the order of the call; `None` while the engine computes it.
+    /// In the order of the call; `None` while the engine computes the outcome.
     outcomes: Vec<(u32, Option<Result<f64, Failure>>)>,
-    /// Places of those without an outcome.
+    /// Positions of the trajectories without an outcome.
     pending: HashMap<GroupId, usize>,
     deadline: Option<Instant>,
     seats: Seats,
@@ -55,7 +55,7 @@ impl Job {
 // === impl Ranking ===
 
 impl Ranking {
-    /// Hands every trajectory to the engine that can be ranked.
+    /// Submits every trajectory that can be ranked to the engine.
     pub(super) fn begin(job: Job, engine: &mut Engine) -> Self {
         let Job { conversations, cache_salt, deadline, mut seats, reply } = job;
         seats.begin();
@@ -84,7 +84,7 @@ impl Ranking {
         self.pending.keys().copied()
     }
 
-    /// True when nobody waits for the answer any more.
+    /// True when the caller no longer waits for the answer.
     pub(super) fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
@@ -98,7 +98,7 @@ impl Ranking {
         self.pending.is_empty()
     }
 
-    /// The state behind a trajectory is there.
+    /// Records the score of a trajectory whose state has been computed.
     pub(super) fn finish(&mut self, group: GroupId, output: &SampleOutput, scorer: &Scorer) {
         let score = match &output.last_hidden {
             Some(state) => scorer.score(state).map_err(|error| error.to_string()),
@@ -108,13 +108,13 @@ impl Ranking {
         self.settle(group, score.map_err(failed));
     }
 
-    /// The engine could not compute it.
+    /// Records that the engine could not compute a trajectory.
     pub(super) fn fail(&mut self, group: GroupId, error: &SampleError) {
         let (kind, detail) = (FailureKind::Worker, error.to_string());
         self.settle(group, Err(Failure { kind, detail }));
     }
 
-    /// Tells what there is; what is missing has run out of time.
+    /// Sends the outcomes that there are; the others have run out of time.
     pub(super) fn answer(self) {
         let missing = || Failure {
             kind: FailureKind::TimedOut,
@@ -126,9 +126,9 @@ impl Ranking {
             neutralised: false,
         });
         let ranked = ranked.collect();
-        // Whoever has the answer finds the load without it.
+        // Before the answer, so that a caller that has it finds the load without it.
         drop(self.seats);
-        // A caller that left misses nothing.
+        // If the caller is gone, nobody needs the answer.
         drop(self.reply.send(ranked));
     }
 
@@ -140,7 +140,7 @@ impl Ranking {
     }
 }
 
-/// Why the engine will not take a trajectory.
+/// Why the engine rejects a trajectory.
 pub(super) fn refused(error: &SubmitError) -> Failure {
     let (kind, detail) = match error {
         SubmitError::TooLong { prompt_tokens, context, over_by } => (

@@ -1,4 +1,4 @@
-//! What makes a score of a state: the model's own head, or one from a file.
+//! Turns a state into a score: the model's own head, or one from a file.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub(super) enum Scorer {
 // === impl Scorer ===
 
 impl Scorer {
-    /// The scorer, and the digest of model and scorer together.
+    /// Returns the scorer, and the digest of model and scorer together.
     pub(super) fn of(
         engine: &Engine,
         config: &EngineBackendConfig,

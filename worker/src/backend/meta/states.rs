@@ -1,4 +1,4 @@
-//! A model's states behind trajectories: what a head of a Meta RM is trained on.
+//! A model's states at the end of trajectories, which a Meta RM's head is trained on.
 
 use std::collections::HashMap;
 
@@ -11,8 +11,8 @@ use super::job::refused;
 use super::tokenise;
 use crate::backend::engine::EngineBackendConfig;
 
-/// Reads trajectories as [`MetaBackend`](super::MetaBackend) does, and tells the states instead of scores. It computes on the
-/// caller's thread.
+/// Reads trajectories as [`MetaBackend`](super::MetaBackend) does, but returns the states instead of scores. Computes
+/// on the caller's thread.
 pub struct StateReader {
     engine: Engine,
     tokenizer: Tokenizer,
@@ -20,7 +20,7 @@ pub struct StateReader {
     digest: String,
 }
 
-/// What was read of one trajectory.
+/// What was read for one trajectory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadState {
     /// Index of the sample.
@@ -57,12 +57,13 @@ impl StateReader {
         self.engine.numerics()
     }
 
-    /// Tokens that it has computed.
+    /// Tokens computed so far.
     pub fn computed_tokens(&self) -> u64 {
         self.engine.counters().prefill_tokens
     }
 
-    /// The states behind `said`, each after `messages`, in their order. What the trajectories share is computed once.
+    /// The states after the texts in `said`, each following `messages`, in their order. What the trajectories share is
+    /// computed once.
     pub fn read(&mut self, messages: &[Message], said: &[Trajectory]) -> Vec<ReadState> {
         let mut places = HashMap::new();
         let mut states = Vec::new();

@@ -1,4 +1,4 @@
-//! The Meta RM backend on tiny models of the engine's fixtures.
+//! The Meta RM backend on tiny models from the engine's fixtures.
 
 use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation, StatePlace};
 use jury_grm::domain::{Failure, Role};
@@ -13,7 +13,7 @@ fn config(fixture: &str) -> EngineBackendConfig {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures");
     let (path, digest, name) = (fixtures.join(fixture), "5c".repeat(32), "tiny".to_owned());
     let mut config = EngineBackendConfig::new(ResolvedModel { path, digest, name });
-    config.engine.threads = Some(1); // tests run beside each other
+    config.engine.threads = Some(1); // tests run in parallel
     config.engine.kv_budget_bytes = Some(16 << 20);
     config
 }

@@ -16,17 +16,17 @@ pub(super) struct ModelThread<'a> {
     engine: Engine,
     scorer: &'a Scorer,
     jobs: Receiver<Job>,
-    /// Calls that are not answered, by their number.
+    /// Calls that have not been answered, by their number.
     active: HashMap<u64, Ranking>,
-    /// Which call a group belongs to.
+    /// The call that a group belongs to.
     owners: HashMap<GroupId, u64>,
     next_call: u64,
     counters: Arc<Mutex<Counters>>,
-    /// Of the last step.
+    /// Events of the last step.
     events: Vec<Event>,
 }
 
-/// The model's life on its thread: one engine, and another for each that is lost with its card.
+/// Runs the model on its thread: one engine, and a new one each time an engine is lost with its card.
 pub(super) fn live(
     mut engine: Engine,
     scorer: &Scorer,
@@ -44,7 +44,7 @@ pub(super) fn live(
             }
         };
         revival.leave(&why);
-        // Calls that are dropped, now and later, tell their callers that the model stopped.
+        // Dropping these calls, now and later, reports to their callers that the model stopped.
         jobs = model.into_jobs();
         match revival.revive(|wait| refuse_for(wait, &jobs, drop)) {
             Some(revived) => engine = revived,
@@ -66,19 +66,20 @@ impl<'a> ModelThread<'a> {
         Self { engine, scorer, jobs, active, owners, next_call: 0, counters, events: Vec::new() }
     }
 
-    /// The end of an engine that is lost: drops it, since nothing else frees its card, with what it had under way, and gives what asks.
+    /// Ends the use of a lost engine: drops it together with its calls, since nothing else frees the card, and returns
+    /// the mailbox.
     fn into_jobs(self) -> Receiver<Job> {
         self.jobs
     }
 
-    /// One step of the engine, with what came before it and what comes of it.
+    /// One step of the engine: takes calls before it, and handles its events afterwards.
     fn turn(&mut self) -> Turn {
         if !self.take_jobs() {
             return Turn::Done;
         }
         self.drop_unwanted();
         self.engine.step(&mut self.events);
-        // Before the answers: whoever has one finds it counted.
+        // Before the answers, so that a caller that has one finds it counted.
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
         if let Some(why) = self.engine.lost() {
             return Turn::Lost(why);
@@ -90,7 +91,7 @@ impl<'a> ModelThread<'a> {
         Turn::More
     }
 
-    /// Takes what waits, and waits itself only when there is nothing to compute. False at the end.
+    /// Takes the waiting calls, and blocks only when there is nothing to compute. False at the end.
     fn take_jobs(&mut self) -> bool {
         loop {
             let next = if self.engine.is_idle() {
@@ -115,7 +116,7 @@ impl<'a> ModelThread<'a> {
         self.answer_complete();
     }
 
-    /// Before every step, so that what nobody waits for costs no further one.
+    /// Runs before every step, so that abandoned calls cost no further one.
     fn drop_unwanted(&mut self) {
         let now = Instant::now();
         let is_unwanted = |ranking: &Ranking| ranking.is_abandoned() || ranking.is_overdue(now);

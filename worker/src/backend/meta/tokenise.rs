@@ -1,4 +1,4 @@
-//! Conversations to tokens: the prompt that the sample saw, and what it said as the assistant's turn.
+//! Turns conversations into tokens: the prompt that the sample saw, followed by its text as the assistant's turn.
 
 use jury_engine::{Message, Prompt, Role, Span, Tokenizer};
 use jury_grm::domain::{Failure, FailureKind};
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::backend::engine::engine_prompt;
 
-/// A trajectory that the engine can take, or why it cannot.
+/// A trajectory that the engine accepts, or why it does not.
 #[derive(Debug)]
 pub(in crate::backend) struct Conversation {
     /// Index of the sample.
@@ -16,7 +16,7 @@ pub(in crate::backend) struct Conversation {
     pub(in crate::backend) tokens: Result<Vec<u32>, Failure>,
 }
 
-/// All conversations of a call; `None` when nobody waits for them any more.
+/// All conversations of a call; `None` when the caller no longer waits for them.
 pub(in crate::backend) fn conversations(
     tokenizer: &Tokenizer,
     request: &RankRequest,
@@ -26,7 +26,7 @@ pub(in crate::backend) fn conversations(
     all.map(|conversation| (!reply.is_closed()).then_some(conversation)).collect()
 }
 
-/// Each conversation as it is asked for.
+/// Tokenises each conversation when the iterator reaches it.
 pub(in crate::backend) fn each<'a>(
     tokenizer: &'a Tokenizer,
     messages: &[prompt::Message],

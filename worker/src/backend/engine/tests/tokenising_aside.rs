@@ -1,11 +1,11 @@
-//! What goes on while a prompt is tokenised: the tokenizer waits for the test.
+//! What happens while a prompt is tokenised: the tokenizer waits for the test.
 
 use std::sync::mpsc;
 
 use super::*;
 use crate::backend::EventReceiver;
 
-/// A tokenizer that waits for the test where a text says so.
+/// A tokenizer that waits for the test if the text says so.
 struct Gated {
     tokenizer: Tokenizer,
     gate: Mutex<Receiver<()>>,
@@ -46,7 +46,7 @@ fn waiting_group(n_samples: u32) -> SampleGroup {
     group
 }
 
-/// Waits for so many progress events, which are 16 decode steps apart.
+/// Waits for this many progress events, which are 16 decode steps apart.
 async fn progress(receiver: &mut EventReceiver, n_events: usize) {
     let mut seen = 0;
     while seen < n_events {
@@ -69,7 +69,7 @@ async fn samples_in_flight_take_step_after_step_while_a_prompt_is_tokenised() {
     let second = group(1, 1);
     let (events, mut second_events) = GroupEvents::channel(&second);
     let _second = backend.start(second, events);
-    // However long tokenising takes: here for as long as 64 steps take, and not one of them waits for it.
+    // However long tokenising takes (here, 64 steps), no step waits for it.
     progress(&mut in_flight, 4).await;
     assert!(first_events.try_recv().is_err());
     assert!(second_events.try_recv().is_err(), "a later group does not overtake");

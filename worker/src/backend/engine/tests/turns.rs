@@ -1,4 +1,4 @@
-//! The model's thread without the thread, so that steps can be counted.
+//! Runs the model thread's turns by hand, so that steps can be counted.
 
 use std::sync::mpsc;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::backend::EventReceiver;
 use crate::reading::Reader;
 
-/// The thread's state without the thread, so that steps can be counted.
+/// The state of the model's thread without the thread.
 struct Manual {
     model: ModelThread,
     mailbox: SyncSender<Message>,
@@ -26,7 +26,7 @@ impl Manual {
         Self { model, mailbox, tokenizer, occupancy }
     }
 
-    /// Hands a group over and steps until its samples decode.
+    /// Submits a group and steps until its samples decode.
     fn begin(&mut self, group: SampleGroup) -> (GroupHandle, EventReceiver) {
         let (events, mut receiver) = GroupEvents::channel(&group);
         let events = events.seated(self.occupancy.seat(group.samples.len()).unwrap());
