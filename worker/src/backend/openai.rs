@@ -1,4 +1,5 @@
-//! A server with an OpenAI-compatible API as a backend: its model draws, we read; or it scores, and we rank ([`OpenAiMeta`]).
+//! A server with an OpenAI-compatible API as a backend: its model draws and we read the texts, or it scores and we rank
+//! ([`OpenAiMeta`]).
 //!
 //! ```text
 //! connect   which server, which model, what can it do?                   (discover, flavour, ability)
@@ -8,10 +9,11 @@
 //! monitor   does it live, how busy is it, is it still the same?
 //! ```
 //!
-//! One sample is one request with its own seed: it streams, ends where its text ends, and is cancelled alone. Every answer is
-//! checked before it is used (`answer`, `sse`): what is wrong fails the sample with a typed error, never with a number.
+//! Each sample is one request with its own seed: it streams, ends when its text ends, and is cancelled alone. Every
+//! answer is checked before it is used (`answer`, `sse`): a faulty answer fails the sample with a typed error, and
+//! never becomes a number.
 //!
-//! Not promised: equal bytes for an equal sample. Servers batch as they like.
+//! Not promised: equal bytes for equal samples. Servers batch as they like.
 
 mod ability;
 mod answer;
@@ -59,9 +61,9 @@ pub use http::Unusable;
 pub use meta::OpenAiMeta;
 pub use monitor::metric;
 
-/// What a caller without a seat is told to wait.
+/// The retry delay for a caller that gets no seats.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// Samples that may wait for a place: two of the largest requests.
+/// Samples that may wait for a slot: two of the largest requests.
 const MAX_QUEUED: usize = 2 * limits::MAX_K as usize;
 
 /// An upstream server as a backend.
@@ -76,8 +78,8 @@ pub struct OpenAiBackend {
 // === impl OpenAiBackend ===
 
 impl OpenAiBackend {
-    /// Asks the upstream what it is and begins to watch it. Waits up to two minutes for one that is not up yet. Must be
-    /// called from within a tokio runtime.
+    /// Asks the upstream what it is and begins to monitor it. Waits up to two minutes for one that is not up yet. Must
+    /// be called from within a tokio runtime.
     ///
     /// # Errors
     /// [`ConnectError`]

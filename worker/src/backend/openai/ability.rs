@@ -1,4 +1,4 @@
-//! What an upstream can do, by trying: its word alone is not enough, and most have none.
+//! Finds out what an upstream can do by trying: its own claims are not enough, and most servers make none.
 //!
 //! ```text
 //! /tokenize                      are its tokens ours?                        where there is one and we have a tokenizer
@@ -20,32 +20,32 @@ use super::http::Http;
 use super::prompt::Prompt;
 use super::upstream::tries;
 
-/// Text whose tokens tell vocabularies and ways of cutting apart; nothing in it is special to us.
+/// Text whose tokens distinguish vocabularies and tokenisation rules; nothing in it is special to us.
 const SHIBBOLETH: &str = "Analysis: 2 of 10 répliques, <|im_end|> </s>\n\n  \\boxed{10, 7}";
-/// Tokens by which it is tried whether named ones are told.
+/// Tokens used to test whether the upstream reports named tokens.
 const SCORE_CHARACTERS: &str = "0123456789,}";
-/// What no model would say after that.
+/// A word that no model would continue with.
 const HELD_TO: &str = "verdict";
 
-/// What it can do.
+/// What an upstream can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Able {
-    /// Likeliest tokens whose probabilities it tells behind a text that has begun; 0: none.
+    /// How many of the likeliest tokens it reports probabilities for, after a text that has begun; 0: none.
     pub(super) listed: u32,
-    /// Whether it tells the probabilities of named tokens.
+    /// Whether it reports the probabilities of named tokens.
     pub(super) tells_named: bool,
-    /// Whether it tells log-probabilities at all.
+    /// Whether it reports log-probabilities at all.
     pub(super) log_probabilities: bool,
-    /// Whether one call draws several samples.
+    /// Whether one call can draw several samples.
     pub(super) many_per_call: bool,
-    /// Whether it holds a text to a grammar.
+    /// Whether it constrains a text to a grammar.
     pub(super) constrained_output: bool,
 }
 
-/// The tokens of a text, if they are those of the upstream as well.
+/// The tokens of a test text, if the upstream tokenises it in the same way.
 ///
 /// # Errors
-/// It cuts the text otherwise, or does not answer.
+/// If the upstream tokenises differently, or does not answer.
 pub(super) async fn common_tokens(
     found: &Found,
     http: &Http,
@@ -61,7 +61,7 @@ pub(super) async fn common_tokens(
 /// Tries everything.
 ///
 /// # Errors
-/// What it must be able to do fails.
+/// If something that the upstream must be able to do fails.
 pub(super) async fn try_out(
     found: &Found,
     http: &Http,
@@ -90,7 +90,7 @@ pub(super) async fn try_out(
     })
 }
 
-/// One prompt on which everything is tried.
+/// The prompt that everything is tried on.
 struct Trial<'a> {
     found: &'a Found,
     http: &'a Http,
@@ -100,7 +100,7 @@ struct Trial<'a> {
 // === impl Trial ===
 
 impl Trial<'_> {
-    /// Likeliest tokens that it lists.
+    /// How many of the likeliest tokens it lists.
     async fn listed(&self) -> Result<u32, UpstreamError> {
         for listed in [self.found.flavour.max_listed(), 20, 5] {
             let wanted = Wanted::Probabilities { listed, of_tokens: None };
@@ -109,7 +109,7 @@ impl Trial<'_> {
                     return Ok(listed.min(u32::try_from(answer.listed.len()).unwrap_or(u32::MAX)));
                 }
                 Err(error) if error.is_transient() => return Err(error),
-                // More than it gives, or none at all.
+                // More than it reports, or it reports none at all.
                 Err(
                     UpstreamError::Status { status: 400..500, .. }
                     | UpstreamError::ErrorBody { .. },
@@ -135,7 +135,7 @@ impl Trial<'_> {
 
     async fn draws_many(&self) -> bool {
         let answer = self.ask(Wanted::Count, &json!({"n": 2})).await;
-        // The reader of answers knows samples that come one by one alone.
+        // The reader of answers only accepts samples that come one at a time.
         matches!(answer, Err(UpstreamError::WrongCount(2)))
     }
 
@@ -146,8 +146,8 @@ impl Trial<'_> {
         answer.is_ok_and(|answer| answer.text.trim() == HELD_TO)
     }
 
-    /// Asks with further fields, which take the place of others of their name. A server that is busy for a moment is asked
-    /// again: what it could not do then would be missing until the worker's next start.
+    /// Sends the request with additional fields, which replace fields of the same name. Retries while the server is
+    /// busy: an ability that seemed missing at this moment would stay missing until the worker's next start.
     async fn ask(&self, wanted: Wanted, fields: &Value) -> Result<answer::Answer, UpstreamError> {
         let Found { flavour, model, .. } = self.found;
         let (flavour, prompt) = (*flavour, self.prompt);
@@ -170,13 +170,13 @@ impl Trial<'_> {
 
 // === private ===
 
-/// Where it cuts text for us, it must cut as we do.
+/// If the upstream tokenises text for us, it must do so as we do.
 async fn compare_tokens(flavour: Flavour, http: &Http, ours: &[u32]) -> Result<(), Refusal> {
     let request = match flavour {
         Flavour::LlamaCpp => {
             json!({"content": SHIBBOLETH, "add_special": false, "parse_special": false})
         }
-        // It has no way to read specials as text, so what looks like one is left out.
+        // No comparison: it cannot read special tokens as text, and the test text contains some.
         _ => return Ok(()),
     };
     let told: Value = serde_json::from_str(&http.post("/tokenize", &request).await?)

@@ -1,4 +1,4 @@
-//! What an upstream says, as JSON, to what we use of it. Pure; nothing is taken on trust.
+//! Converts an upstream's JSON to what we use of it. Pure; nothing is taken on trust.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,19 +6,19 @@ use serde_json::Value;
 use super::error::{UpstreamError, excerpt};
 use super::too_long;
 
-/// What the probabilities of one position may add up to: rounding is forgiven.
+/// Maximum sum of the probabilities of one position: tolerates rounding.
 const MOST_MASS: f64 = 1.01;
 
 /// One step of a stream, or a whole answer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Answer {
-    /// Text of the model's own.
+    /// The model's own text.
     pub(super) text: String,
-    /// Thoughts that the upstream keeps apart.
+    /// Thoughts that the upstream reports separately.
     pub(super) reasoning: String,
-    /// Why the text ended; `None` while it goes on.
+    /// Why the text ended; `None` while it continues.
     pub(super) end: Option<End>,
-    /// What it has counted so far.
+    /// Token counts so far.
     pub(super) counted: Counted,
     /// The likeliest tokens of the first position, most likely first.
     pub(super) listed: Vec<Listed>,
@@ -31,7 +31,7 @@ pub(super) enum End {
     Limit,
 }
 
-/// Tokens, where the upstream tells them.
+/// Token counts, if the upstream reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counted {
     pub(super) prompt: Option<u32>,
@@ -69,7 +69,7 @@ struct Choice {
 #[derive(Debug, Deserialize)]
 struct Message {
     content: Option<String>,
-    /// Both names are in use, and some servers send both.
+    /// Both names are in use; some servers send both.
     reasoning_content: Option<String>,
     reasoning: Option<String>,
 }
@@ -86,7 +86,7 @@ struct PromptDetails {
     cached_tokens: Option<u32>,
 }
 
-/// llama.cpp's, with every token of a stream.
+/// llama.cpp's counts, sent with every token of a stream.
 #[derive(Debug, Deserialize)]
 struct Timings {
     cache_n: Option<u32>,
@@ -94,7 +94,7 @@ struct Timings {
     predicted_n: Option<u32>,
 }
 
-/// Both forms in use: a list of positions, or lists of their parts.
+/// Both forms are in use: a list of positions, or lists of their parts.
 #[derive(Debug, Deserialize)]
 struct Logprobs {
     content: Option<Vec<Position>>,
@@ -112,7 +112,7 @@ struct WireToken {
     logprob: f64,
 }
 
-/// Reads one JSON object of an upstream.
+/// Parses one JSON object of an upstream.
 pub(super) fn read(json: &str) -> Result<Answer, UpstreamError> {
     let wire: Wire = serde_json::from_str(json)
         .map_err(|error| UpstreamError::Malformed(format!("{error}: {}", excerpt(json))))?;
@@ -124,7 +124,7 @@ pub(super) fn read(json: &str) -> Result<Answer, UpstreamError> {
         return Err(UpstreamError::Malformed(format!("it has no choices: {}", excerpt(json))));
     };
     match (choices.pop(), choices.len()) {
-        // The last event of a stream tells the usage alone.
+        // The last event of a stream may report only the usage.
         (None, _) => Ok(Answer { counted, ..Answer::default() }),
         (Some(choice), 0) if choice.index == 0 => choice.answer(counted),
         (Some(choice), others) => {
@@ -133,7 +133,7 @@ pub(super) fn read(json: &str) -> Result<Answer, UpstreamError> {
     }
 }
 
-/// An error object as upstreams write it: `{"message", "code"}`, or a text.
+/// An error object in the forms that upstreams use: `{"message", "code"}`, or a text.
 pub(super) fn of_error(error: &Value) -> UpstreamError {
     let words = error.get("message").and_then(Value::as_str).or_else(|| error.as_str());
     let tokens = |field: &str| Some(u32::try_from(error.get(field)?.as_u64()?).unwrap_or(u32::MAX));

@@ -5,41 +5,41 @@ use serde_json::{Map, Value, json};
 use super::flavour::Flavour;
 use super::prompt::Prompt;
 
-/// One completion, asked for.
+/// A request for one completion.
 #[derive(Debug)]
 pub(super) struct Ask<'a> {
     pub(super) flavour: Flavour,
     /// The model's name at the upstream.
     pub(super) model: &'a str,
     pub(super) prompt: &'a Prompt,
-    /// Keeps prompts apart in its caches, where it can.
+    /// Separates prompts in the upstream's caches, if it supports that.
     pub(super) cache_salt: Option<&'a str>,
-    /// The model's own turn so far, to be continued: empty at its beginning.
+    /// The model's own turn so far, to be continued; empty at its beginning.
     pub(super) begun: Begun<'a>,
     pub(super) seed: u64,
     pub(super) wanted: Wanted,
 }
 
-/// The beginning of the model's turn, in the form of the prompt.
+/// The beginning of the model's turn, in the same form as the prompt.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Begun<'a> {
     pub(super) text: &'a str,
-    /// The same as tokens; unused where the prompt is turns.
+    /// The same as tokens; unused if the prompt consists of turns.
     pub(super) tokens: &'a [u32],
 }
 
-/// What of it.
+/// What is requested.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Wanted {
-    /// A text, as it grows.
+    /// A text, streamed.
     Text { temperature: f64, top_p: f64, max_tokens: u32 },
-    /// Nothing but the count of the prompt's tokens.
+    /// Only the number of the prompt's tokens.
     Count,
     /// The probabilities of the next token.
     Probabilities {
-        /// How many of the likeliest.
+        /// How many of the likeliest tokens.
         listed: u32,
-        /// These and no others, where the upstream can be asked so.
+        /// Only these tokens, if the upstream supports naming them.
         of_tokens: Option<Vec<u32>>,
     },
 }
@@ -47,7 +47,7 @@ pub(super) enum Wanted {
 // === impl Ask ===
 
 impl Ask<'_> {
-    /// Where it is sent.
+    /// The path of the endpoint.
     pub(super) fn path(&self) -> &'static str {
         match self.prompt {
             Prompt::Tokens(_) => "/v1/completions",
@@ -55,7 +55,7 @@ impl Ask<'_> {
         }
     }
 
-    /// What is sent.
+    /// The body of the request.
     pub(super) fn body(&self) -> Value {
         let mut body = Map::new();
         body.insert("model".to_owned(), self.model.into());
@@ -75,7 +75,7 @@ impl Ask<'_> {
                 put(&mut body, streamed);
             }
             Wanted::Count => put(&mut body, json!({"max_tokens": 1, "stream": false})),
-            // At temperature 1, for some upstreams tell the probabilities that they draw from.
+            // At temperature 1, because some upstreams report the probabilities that they draw from.
             Wanted::Probabilities { listed, of_tokens } => {
                 put(
                     &mut body,

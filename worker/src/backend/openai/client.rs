@@ -1,7 +1,7 @@
-//! The client of HTTP behind requests, made anew when the files of its certificates change.
+//! The HTTP client for requests; it is rebuilt when its certificate files change.
 //!
-//! Without files of its own it trusts whom this machine trusts. Not promised: that a connection in use sees new files; the
-//! next request opens one that does.
+//! Without certificate files of its own it uses the system's trusted authorities. Not promised: that an open connection
+//! sees new files; the next request opens a connection that does.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use jury_fabric::tls::ClientTls;
 use rustls::ClientConfig;
 
-/// Time for a connection to open.
+/// Timeout for opening a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// An idle connection is closed by us before the servers in use close it, the earliest after 5 s: a request on one that
-/// is just being closed would fail.
+/// Idle connections are closed before the servers in use close them, the earliest of which does so after 5 s: a request
+/// on a connection that is just being closed would fail.
 const IDLE: Duration = Duration::from_secs(4);
 
 /// A pool of connections to one upstream. Clones share it.
@@ -20,16 +20,16 @@ const IDLE: Duration = Duration::from_secs(4);
 pub(super) struct Client(Arc<Shared>);
 
 struct Shared {
-    /// Whom it trusts, and what it shows; `None`: as this machine does.
+    /// Trusted authorities and our own certificate; `None`: the system's defaults.
     tls: Option<ClientTls>,
-    /// Whether proxies of the environment are left out.
+    /// Whether the proxies set in the environment are ignored.
     is_direct: bool,
     built: Mutex<Built>,
 }
 
 struct Built {
     client: reqwest::Client,
-    /// What it was made of.
+    /// The configuration that it was built from.
     config: Option<Arc<ClientConfig>>,
 }
 
@@ -42,7 +42,7 @@ impl Client {
         Ok(Self(Arc::new(Shared { tls, is_direct, built: Mutex::new(Built { client, config }) })))
     }
 
-    /// With the files as they are now.
+    /// The client for the current contents of the files.
     pub(super) fn current(&self) -> reqwest::Client {
         let Shared { tls, is_direct, built } = &*self.0;
         let mut built = built.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +51,7 @@ impl Client {
             (Some(now), Some(then)) => Arc::ptr_eq(now, then),
             _ => true,
         };
-        // What cannot be built leaves the last good one, as files do that cannot be used.
+        // If a client cannot be built, the last good one stays in use, as it does when the files cannot be read.
         if !is_same && let Ok(client) = build(config.as_deref(), *is_direct) {
             *built = Built { client, config };
         }
@@ -71,7 +71,7 @@ fn build(config: Option<&ClientConfig>, is_direct: bool) -> reqwest::Result<reqw
     }
     if let Some(config) = config {
         let mut config = config.clone();
-        // Our own parts speak HTTP/2, upstreams need not.
+        // Our own components use HTTP/2; upstreams need not support it.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         builder = builder.use_preconfigured_tls(config);
     }

@@ -1,4 +1,4 @@
-//! What an upstream is, asked when the worker starts; what it can do is tried next (`ability`).
+//! Finds out what an upstream is when the worker starts; its abilities are tried next (`ability`).
 //!
 //! ```text
 //! /v1/models                             the model, its owner: the flavour
@@ -13,46 +13,46 @@ use super::error::UpstreamError;
 use super::flavour::Flavour;
 use super::http::Http;
 
-/// What an upstream says of itself.
+/// What an upstream reports about itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Found {
     pub(super) flavour: Flavour,
-    /// Its version; "unknown" where it tells none.
+    /// Its version; "unknown" if it reports none.
     pub(super) version: String,
-    /// The model's name there.
+    /// The model's name at the upstream.
     pub(super) model: String,
     pub(super) context_tokens: Option<u32>,
-    /// Requests that it draws at once.
+    /// Requests that it processes at once.
     pub(super) places: Option<u32>,
-    /// Whether it says that it runs in a mode in which a sample does not depend on its batch.
+    /// Whether it reports that it runs in a mode in which a sample does not depend on its batch.
     pub(super) is_batch_invariant: bool,
-    /// What it tells of the model, and what stays when it is started anew.
+    /// What it reports about the model that does not change when it restarts.
     facts: Value,
 }
 
 /// Why an upstream cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It does not answer as it must.
+    /// It does not answer as required.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// It serves something else.
+    /// It does not serve the requested model.
     #[error(
         "the upstream serves {}, not {asked:?}; name one of them with --model, or with --upstream-model beside a name of your own",
         list(served)
     )]
     NoSuchModel {
-        /// The name that was asked for.
+        /// The requested name.
         asked: String,
-        /// The names that it tells.
+        /// The names that it reports.
         served: Vec<String>,
     },
-    /// Its tokens are others than ours.
+    /// Its tokens differ from ours.
     #[error(
         "the tokenizer cuts {text:?} into {ours} tokens, the upstream into others; name the tokenizer of its own model with --tokenizer"
     )]
     OtherTokens {
-        /// What was cut.
+        /// The text that was tokenised.
         text: &'static str,
         /// Our tokens.
         ours: usize,
@@ -66,7 +66,7 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// Finds `model` there, on a server of the kind that `told` names, or it tells itself.
+/// Finds `model` on the upstream. The server is of the kind `told` if that is given; otherwise the kind is detected.
 pub(super) async fn find(
     http: &Http,
     model: &str,
@@ -91,7 +91,7 @@ pub(super) async fn find(
     Ok(read(flavour, entry, &about, &mode))
 }
 
-/// By its endpoints, where the owner's name was changed on the way.
+/// Detects the kind by its endpoints, for the case that a gateway changed the owner's name.
 async fn unowned(http: &Http, entry: &Value) -> Flavour {
     if http
         .get_json("/props")
@@ -115,7 +115,7 @@ async fn unowned(http: &Http, entry: &Value) -> Flavour {
     }
 }
 
-/// What it tells about itself beside its models; null where it tells nothing.
+/// What it reports about itself, apart from its models; null if nothing.
 async fn about(http: &Http, flavour: Flavour) -> Result<Value, UpstreamError> {
     let path = match flavour {
         Flavour::LlamaCpp => "/props",
@@ -126,7 +126,8 @@ async fn about(http: &Http, flavour: Flavour) -> Result<Value, UpstreamError> {
     told_or_null(http.get_json(path).await)
 }
 
-/// What it tells of its mode elsewhere; null where it tells nothing. A vLLM tells only if it was started for development.
+/// What it reports about its mode at another endpoint; null if nothing. vLLM reports it only if it was started in
+/// development mode.
 async fn mode(http: &Http, flavour: Flavour) -> Result<Value, UpstreamError> {
     match flavour {
         Flavour::Vllm => told_or_null(http.get_json("/server_info?config_format=json").await),
@@ -134,10 +135,11 @@ async fn mode(http: &Http, flavour: Flavour) -> Result<Value, UpstreamError> {
     }
 }
 
-/// A page that is not there tells nothing: a gateway may pass on the API alone.
+/// A missing page means null: a gateway may forward only the API.
 fn told_or_null(told: Result<Value, UpstreamError>) -> Result<Value, UpstreamError> {
     match told {
-        // Busy for a moment: its version would be unknown, and its class another one, until the worker's next start.
+        // Busy for a moment. If this were ignored, its version would be unknown, and its class a different one, until
+        // the worker's next start.
         Err(error) if error.is_transient() => Err(error),
         Err(UpstreamError::Status { status: 400..500, .. } | UpstreamError::NotJson { .. }) => {
             Ok(Value::Null)
@@ -146,7 +148,7 @@ fn told_or_null(told: Result<Value, UpstreamError>) -> Result<Value, UpstreamErr
     }
 }
 
-/// By its id, by an alias, or by the name of its file or folder.
+/// Matches its id, an alias, or the name of its file or folder.
 fn is_named(entry: &Value, name: &str) -> bool {
     let id = text(entry, "id");
     let file = file_name(id);
@@ -202,7 +204,7 @@ fn read(flavour: Flavour, entry: &Value, about: &Value, mode: &Value) -> Found {
     Found { flavour, version, model, context_tokens, places, is_batch_invariant, facts }
 }
 
-/// As JSON has it, or as the environment does.
+/// Accepts JSON's spelling and that of environment variables.
 fn is_set(value: Option<&Value>) -> bool {
     value.is_some_and(|value| *value == true || *value == 1 || *value == "1")
 }
@@ -214,20 +216,20 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 // === impl Found ===
 
 impl Found {
-    /// A digest over what it tells of its model. Equal models of equal servers have equal digests, wherever their files lie;
-    /// two models that tell the same of themselves are not told apart.
+    /// A digest of what it reports about its model. Equal models on equal servers have equal digests, wherever their
+    /// files are; two models about which the same is reported are not distinguished.
     pub(super) fn digest(&self) -> String {
         let told = json!(["jury upstream model 1", self.flavour.name(), self.facts]);
         format!("{:x}", Sha256::digest(told.to_string()))
     }
 
-    /// Class of arithmetic of what it draws from such prompts.
+    /// Class of arithmetic of what it draws from prompts of this form.
     pub(super) fn numerics(&self, prompts: &str) -> String {
         let mode = if self.is_batch_invariant { ":invariant" } else { "" };
         format!("upstream:{}:{}{mode}:{prompts}", self.flavour.name(), self.version)
     }
 
-    /// All of which digest and class are made: a server that comes back must tell the same.
+    /// Everything that digest and class are made of: a server that comes back must report the same.
     pub(super) fn identity(&self) -> [String; 2] {
         [self.digest(), self.numerics("")]
     }

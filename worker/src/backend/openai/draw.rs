@@ -22,11 +22,11 @@ pub(super) struct Shared {
     pub(super) prompt: Prompt,
     pub(super) cache_salt: Option<String>,
     pub(super) reader: Reader,
-    /// Tokens of the prompt, where they had to be asked for.
+    /// Tokens of the prompt, if they had to be requested.
     pub(super) asked_tokens: OnceLock<u32>,
 }
 
-/// What a sample tells its group while it is drawn.
+/// What a sample reports to its group while it is drawn.
 #[derive(Debug)]
 pub(super) enum Told {
     /// The upstream has read the prompt.
@@ -37,7 +37,7 @@ pub(super) enum Told {
     Ended { index: u32, result: Result<Sample, UpstreamError> },
 }
 
-/// Who tells it.
+/// Reports for one sample.
 #[derive(Debug, Clone)]
 pub(super) struct Teller {
     pub(super) index: u32,
@@ -83,7 +83,7 @@ pub(super) async fn sample(
     Ok(sample)
 }
 
-/// One try of its free text.
+/// One attempt at its free text.
 async fn write(
     upstream: &Upstream,
     shared: &Shared,
@@ -107,7 +107,7 @@ async fn write(
         let answer = match answers.next().await {
             Ok(Some(answer)) => answer,
             Ok(None) => break,
-            // Whole, but for what some servers say at their end.
+            // The text is complete, apart from what some servers send at their end.
             Err(UpstreamError::Cut | UpstreamError::Stuck(_) | UpstreamError::Stalled(_))
                 if finish.is_some() =>
             {
@@ -135,7 +135,8 @@ async fn write(
             reported = text.tokens();
             teller.progress(reported).await;
         }
-        // What we end ourselves need not be read on; closing the connection ends it there, too.
+        // A stream that we end ourselves need not be read further; closing the connection ends it at the upstream as
+        // well.
         if finish.is_some() && answer.end.is_none() && prompt_tokens.is_some() {
             break;
         }
@@ -145,7 +146,7 @@ async fn write(
     Ok(Written { ended: text.end(finish)?, prompt_tokens })
 }
 
-/// What we tokenised must be what it read.
+/// The upstream must have read as many tokens as we sent.
 fn check_prompt(prompt: &Prompt, read: u32) -> Result<(), UpstreamError> {
     match prompt.tokens() {
         Some(sent) if sent != read => Err(UpstreamError::WrongPrompt { sent, read }),
@@ -156,7 +157,7 @@ fn check_prompt(prompt: &Prompt, read: u32) -> Result<(), UpstreamError> {
 // === impl Shared ===
 
 impl Shared {
-    /// What is asked of an upstream from the beginning of a sample's turn.
+    /// The request that continues a sample's turn from `begun`.
     pub(super) fn ask<'a>(
         &'a self,
         upstream: &'a Upstream,
@@ -178,7 +179,7 @@ impl Shared {
         Self { prompt, cache_salt, reader, asked_tokens: OnceLock::new() }
     }
 
-    /// Tokens of the prompt, as far as we know without the stream.
+    /// Tokens of the prompt, as far as they are known without the stream.
     fn tokens(&self) -> Option<u32> {
         self.prompt.tokens().or(self.asked_tokens.get().copied())
     }
@@ -199,7 +200,7 @@ impl Teller {
         self.tell(Told::Ended { index: self.index, result }).await;
     }
 
-    /// A group that is gone needs to know nothing.
+    /// If the group is gone, nobody needs the report.
     async fn tell(&self, told: Told) {
         drop(self.told.send(told).await);
     }

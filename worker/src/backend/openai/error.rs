@@ -1,51 +1,51 @@
-//! What an upstream does wrong, told apart. None of it ever becomes a score.
+//! The faults of an upstream, by kind. None of them ever becomes a score.
 
 use std::time::Duration;
 
 use jury_grm::domain::FailureKind;
 
-/// Longest piece of an upstream's own words that we repeat, in characters.
+/// Longest excerpt of an upstream's own words that we repeat, in characters.
 const EXCERPT_CHARS: usize = 200;
 
 /// Why an upstream gave no usable answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum UpstreamError {
-    /// No connection, or one that broke before an answer.
+    /// No connection, or one that broke before the answer.
     #[error("the upstream cannot be reached: {0}")]
     Unreachable(String),
-    /// An HTTP status that is no success.
+    /// An HTTP status other than success.
     #[error("the upstream answered {status}: {message}")]
     Status {
         /// The HTTP status.
         status: u16,
-        /// Its own words, cut.
+        /// Its own words, truncated.
         message: String,
         /// How long it asks us to wait.
         retry_after: Option<Duration>,
     },
-    /// A success whose body is no JSON, as a web page is.
+    /// A success whose body is not JSON, such as a web page.
     #[error("the upstream answered with {content_type} instead of JSON: {excerpt:?}")]
     NotJson {
-        /// The type that it names.
+        /// The content type that it declares.
         content_type: String,
         /// The beginning of its body.
         excerpt: String,
     },
-    /// A success that carries an error.
+    /// A success whose body is an error.
     #[error("the upstream answered 200 with an error: {message}")]
     ErrorBody {
-        /// The status inside, if it tells one.
+        /// The status in the body, if there is one.
         code: Option<u16>,
-        /// Its own words, cut.
+        /// Its own words, truncated.
         message: String,
     },
-    /// JSON that is no answer to what was asked.
+    /// JSON that does not answer the request.
     #[error("the upstream's answer cannot be used: {0}")]
     Malformed(String),
-    /// More or fewer completions than one.
+    /// A number of completions other than one.
     #[error("one completion was asked for, the upstream sent {0}; use an upstream that honours n")]
     WrongCount(usize),
-    /// It saw another prompt than the one sent.
+    /// It read a different prompt than the one sent.
     #[error(
         "the upstream read a prompt of {read} tokens where {sent} were sent; is --tokenizer that of its model?"
     )]
@@ -55,13 +55,13 @@ pub enum UpstreamError {
         /// Tokens that it counted.
         read: u32,
     },
-    /// The stream ended in the middle.
+    /// The stream ended before the sample was complete.
     #[error("the upstream's stream ended before the sample did")]
     Cut,
-    /// The connection is open and silent.
+    /// The connection is open but silent.
     #[error("the upstream sent nothing for {0:?}; raise --upstream-stall if it is merely slow")]
     Stalled(Duration),
-    /// The connection carries events, and none of them a token.
+    /// The connection carries events, but none with a token.
     #[error(
         "the upstream sent events without any text for {0:?}; raise --upstream-stall if it is merely slow"
     )]
@@ -76,17 +76,17 @@ pub enum UpstreamError {
         /// Tokens of its context.
         context_tokens: u32,
     },
-    /// The legal scores are not among the tokens whose probability it tells.
+    /// The legal scores are not among the tokens whose probabilities it reports.
     #[error(
         "the upstream tells the probabilities of its {listed} likeliest tokens alone; legal scores that are not among them \
          could hold up to {unseen:.4} beside {mass:.4}"
     )]
     Unseen {
-        /// Tokens that it told of.
+        /// Tokens that it reported.
         listed: usize,
-        /// Most probability that legal scores may hold unseen.
+        /// Upper bound of the probability of legal scores that it did not report.
         unseen: f64,
-        /// Probability of those seen.
+        /// Probability of the legal scores that it reported.
         mass: f64,
     },
 }
@@ -99,7 +99,7 @@ impl UpstreamError {
         matches!(self, Self::Unreachable(_) | Self::Cut)
     }
 
-    /// True when the same request may do better: of the 4xx only 408 and 429, for the others would fail again.
+    /// True when a retry of the same request may succeed. Of the 4xx only 408 and 429: the others would fail again.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Cut => true,
@@ -117,7 +117,7 @@ impl UpstreamError {
         }
     }
 
-    /// How a sample that ends so is counted.
+    /// The kind of failure for a sample that ends with this error.
     pub fn kind(&self) -> FailureKind {
         let is_rejected = |status: u16| (400..500).contains(&status) && !is_transient(status);
         match self {
@@ -130,12 +130,12 @@ impl UpstreamError {
     }
 }
 
-/// Whether what is answered with such a status may be answered otherwise when it is asked again.
+/// Whether a request that got this status may succeed on a retry.
 fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..)
 }
 
-/// The beginning of an upstream's words, in one line.
+/// The beginning of an upstream's words, on one line.
 pub(super) fn excerpt(words: &str) -> String {
     let mut line: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = line.char_indices().nth(EXCERPT_CHARS) {

@@ -1,4 +1,4 @@
-//! Which server an upstream is, and what sets its API apart from the others'.
+//! Which server an upstream is, and how its API differs from the others'.
 
 use serde_json::{Map, Value, json};
 
@@ -13,14 +13,14 @@ pub enum Flavour {
     SgLang,
     /// TensorRT-LLM's trtllm-serve.
     TensorRtLlm,
-    /// Any other: only what OpenAI itself documents is used.
+    /// Any other server: only what OpenAI itself documents is used.
     Other,
 }
 
 // === impl Flavour ===
 
 impl Flavour {
-    /// As the numerics class spells it.
+    /// The name as used in the numerics class.
     pub fn name(self) -> &'static str {
         match self {
             Self::LlamaCpp => "llama.cpp",
@@ -31,7 +31,7 @@ impl Flavour {
         }
     }
 
-    /// By the owner that its list of models names. A gateway passes it on.
+    /// Detects the kind by the owner in the server's list of models. A gateway forwards that list.
     pub(super) fn of_owner(owner: &str) -> Self {
         match owner {
             "llamacpp" => Self::LlamaCpp,
@@ -42,7 +42,7 @@ impl Flavour {
         }
     }
 
-    /// Where it tells that it lives; the list of models where nothing better is documented.
+    /// The health endpoint; the list of models if nothing better is documented.
     pub(super) fn health_path(self) -> &'static str {
         match self {
             Self::Other => "/v1/models",
@@ -50,7 +50,7 @@ impl Flavour {
         }
     }
 
-    /// The names of its count of requests that wait, and of a count that grows with its work.
+    /// The names of two metrics: the number of waiting requests, and a count that grows with its work.
     pub(super) fn metrics(self) -> Option<[&'static str; 2]> {
         match self {
             Self::LlamaCpp => Some(["llamacpp:requests_deferred", "llamacpp:n_decode_total"]),
@@ -60,28 +60,28 @@ impl Flavour {
         }
     }
 
-    /// Whether a prompt that is being drawn from is read once for requests that come later: then the first sample of a
-    /// group goes ahead.
+    /// Whether later requests can reuse a prompt that is still being drawn from. If so, the first sample of a group
+    /// goes ahead.
     pub(super) fn shares_prompts(self) -> bool {
         matches!(self, Self::Vllm | Self::SgLang | Self::TensorRtLlm)
     }
 
-    /// Whether a stream tells the prompt's tokens before it ends.
+    /// Whether a stream reports the number of the prompt's tokens before it ends.
     pub(super) fn counts_early(self) -> bool {
         matches!(self, Self::LlamaCpp | Self::Vllm | Self::SgLang)
     }
 
-    /// Whether `/v1/completions` takes token ids for a prompt.
+    /// Whether `/v1/completions` accepts token ids as a prompt.
     pub(super) fn takes_tokens(self) -> bool {
         self != Self::Other
     }
 
-    /// Whether a conversation that ends in the model's own turn is continued there.
+    /// Whether a conversation that ends with the model's own turn is continued at that point.
     pub(super) fn continues_its_turn(self) -> bool {
         matches!(self, Self::LlamaCpp | Self::Vllm | Self::SgLang)
     }
 
-    /// Likeliest tokens that it is asked for: all that it documents to give without being started for more.
+    /// How many of the likeliest tokens to request: the documented maximum of a server with default options.
     pub(super) fn max_listed(self) -> u32 {
         match self {
             Self::LlamaCpp | Self::SgLang => 200,
@@ -90,7 +90,7 @@ impl Flavour {
         }
     }
 
-    /// What holds a text to one word, as each documents it; `None` where nothing is.
+    /// The fields that constrain a text to one word, as documented by each server; `None` if there are none.
     pub(super) fn held_to(self, word: &str) -> Option<Value> {
         match self {
             Self::LlamaCpp => Some(json!({"grammar": format!("root ::= {word:?}")})),
@@ -101,8 +101,8 @@ impl Flavour {
         }
     }
 
-    /// A sample's seed in the range that it takes. llama.cpp has 32 bits, of which the highest number means "any". vLLM takes 63
-    /// and on a CPU draws by the lowest 32 alone, so these have the others folded in.
+    /// A sample's seed in the range that the server accepts. llama.cpp uses 32 bits, of which the highest number means
+    /// "any". vLLM accepts 63 bits but on a CPU uses only the lowest 32, so the other bits are folded into these.
     pub(super) fn seed(self, seed: u64) -> u64 {
         let folded = seed ^ (seed >> 32);
         match self {
@@ -112,8 +112,8 @@ impl Flavour {
         }
     }
 
-    /// Switches off whatever else would shape the distribution: its own defaults, and those of the model's authors.
-    /// llama.cpp takes 0 for all tokens as well, but gateways let -1 alone through.
+    /// Disables everything else that would shape the distribution: the server's own defaults and those of the model's
+    /// authors. llama.cpp also accepts 0 for all tokens, but gateways only let -1 through.
     pub(super) fn plain_sampling(self, body: &mut Map<String, Value>) {
         let fields = match self {
             Self::LlamaCpp => json!({
@@ -131,12 +131,12 @@ impl Flavour {
         }
     }
 
-    /// Whether requests take a `cache_salt`: prompts of another salt share nothing in its prefix cache.
+    /// Whether requests accept a `cache_salt`: prompts with different salts share nothing in the prefix cache.
     pub(super) fn takes_salts(self) -> bool {
         matches!(self, Self::Vllm | Self::SgLang)
     }
 
-    /// Asks for token counts, with every event where that is known to work.
+    /// Requests token counts, with every event if that is known to work.
     pub(super) fn stream_options(self) -> Value {
         match self {
             Self::Vllm | Self::SgLang => {
@@ -157,7 +157,7 @@ mod tests {
         for seed in seeds {
             assert!(Flavour::LlamaCpp.seed(seed) < u64::from(u32::MAX), "{seed}");
         }
-        // Both halves count: plans draw seeds below 2^53.
+        // Both halves matter: plans draw seeds below 2^53.
         assert_ne!(Flavour::LlamaCpp.seed(1 << 40), Flavour::LlamaCpp.seed(1 << 41));
         let drawn_by = |seed| Flavour::Vllm.seed(seed) & 0xffff_ffff;
         assert_ne!(drawn_by(5), drawn_by(5 + (1 << 40)));

@@ -1,12 +1,12 @@
-//! One group: its samples as so many requests, its cancels as so many closed connections.
+//! One group: each sample is a request, and each cancel closes a connection.
 //!
 //! ```text
 //! prepare   tokenise, or neutralise; too long?
 //! draw      a task a sample -> Told -> GroupEvents, until every sample has ended or is not wanted
 //! ```
 //!
-//! Where an upstream reads a prompt once for requests that come later, the first sample goes ahead alone until the upstream
-//! has read the prompt.
+//! If later requests can reuse a prompt that the upstream has read, the first sample goes ahead alone until the
+//! upstream has read the prompt.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,24 +29,24 @@ use crate::reading::{Reader, longest_response};
 /// Tokens of a read-out, before and for each score.
 const READOUT_TOKENS: u32 = 32;
 const READOUT_TOKENS_PER_SCORE: u32 = 8;
-/// What samples tell that the group has not heard yet.
+/// Maximum reports from samples that the group has not received yet.
 const TOLD: usize = 64;
 
-/// A group that is drawn.
+/// A group that is being drawn.
 struct Drawing {
     events: GroupEvents,
     tasks: BTreeMap<u32, AbortHandle>,
-    /// Tokens that a sample may need behind its prompt.
+    /// Maximum tokens of a sample after its prompt.
     generated_tokens: u32,
-    /// Whether the group was told that it fits.
+    /// Whether the group's acceptance has been reported.
     is_accepted: bool,
-    /// Failures from before.
+    /// Failures from before the acceptance.
     failed: Vec<(u32, UpstreamError)>,
-    /// Lets the samples behind the first one begin.
+    /// Lets the samples after the first one begin.
     prompt_is_read: watch::Sender<bool>,
 }
 
-/// Draws a group to its end, or until nobody wants it.
+/// Draws a group to its end, or until it is no longer wanted.
 pub(super) async fn run(
     upstream: Arc<Upstream>,
     group: SampleGroup,
@@ -66,7 +66,7 @@ pub(super) async fn run(
 
 type Prepared = (Shared, Option<(usize, usize)>, Vec<SampleSpec>);
 
-/// On a thread for blocking work: a long prompt takes a while.
+/// Runs on a thread for blocking work: a long prompt takes a while.
 async fn prepare(upstream: Arc<Upstream>, group: SampleGroup) -> Result<Prepared, String> {
     let prepare = move || {
         let tokenizer = upstream.tokenizer.as_ref();
@@ -85,7 +85,7 @@ async fn prepare(upstream: Arc<Upstream>, group: SampleGroup) -> Result<Prepared
     tokio::task::spawn_blocking(prepare).await.unwrap_or_else(|panic| Err(panic.to_string()))
 }
 
-/// Whether prompt, thoughts, critique and read-out are more than the context; unknown where the upstream tokenises.
+/// Reports if prompt, thoughts, critique and read-out exceed the context; unknown if the upstream tokenises.
 fn too_long(
     upstream: &Upstream,
     shared: &Shared,
@@ -97,7 +97,7 @@ fn too_long(
     (prompt_tokens > limit_tokens).then(|| told_too_long(prompt_tokens, limit_tokens, longest))
 }
 
-/// Most tokens of a sample behind its prompt: thoughts, critique and read-out.
+/// Maximum tokens of a sample after its prompt: thoughts, critique and read-out.
 fn generated_tokens(upstream: &Upstream, reader: &Reader) -> u32 {
     let readout = reader.guide().map_or(0, |guide| {
         READOUT_TOKENS
@@ -178,14 +178,14 @@ async fn draw(
                     Some(drawing) => drawing,
                     None => return,
                 },
-                // Dropping the events fails what a task of ours left behind.
+                // Dropping the events fails what one of our tasks left unfinished.
                 None => return,
             },
         }
     }
 }
 
-/// Asks for the prompt's tokens alone, of an upstream whose streams tell them too late.
+/// Requests only the number of the prompt's tokens, from an upstream whose streams report it too late.
 async fn count(
     upstream: &Upstream,
     shared: &Shared,
@@ -205,7 +205,7 @@ async fn count(
 // === impl Drawing ===
 
 impl Drawing {
-    /// `None` when that ended the group.
+    /// `None` if that ended the group.
     fn record(mut self, told: Told) -> Option<Self> {
         match told {
             Told::Prompt { tokens, cached } => self.accept(tokens, cached),
@@ -240,7 +240,7 @@ impl Drawing {
         self.events.finished(sample);
     }
 
-    /// A failure waits for the group's acceptance, unless nothing is left that could bring it.
+    /// A failure waits until the group has been accepted, unless no sample is left that could bring that about.
     fn fail(&mut self, index: u32, error: UpstreamError) {
         self.prompt_is_read.send_replace(true);
         self.tasks.remove(&index);
@@ -257,7 +257,7 @@ impl Drawing {
         }
     }
 
-    /// Ends the tasks of samples that are no longer wanted, and with them their connections.
+    /// Ends the tasks of samples that are no longer wanted, which closes their connections.
     fn cancel(&mut self, cancelled: &Cancelled) {
         self.events.apply(cancelled);
         let events = &self.events;
@@ -269,7 +269,7 @@ impl Drawing {
             }
             is_wanted
         });
-        // The one that went ahead may be among them.
+        // The sample that went ahead may be among them.
         self.prompt_is_read.send_replace(true);
         if !self.is_accepted && self.failed.len() >= self.events.owed() {
             for (index, error) in std::mem::take(&mut self.failed) {

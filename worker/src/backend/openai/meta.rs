@@ -1,12 +1,12 @@
-//! A scalar reward model behind a server as a Meta RM: it scores conversations, draws nothing.
+//! A scalar reward model on a server as a Meta RM: it scores conversations and draws nothing.
 //!
 //! ```text
 //! rank ── seats? no ─> Overloaded
 //!    └─ yes ─> conversations: tokens of ours, or turns ─> a request a trajectory (`endpoint`) ─> score, or why there is none
 //! ```
 //!
-//! One trajectory is one request, so that each fails, ends and is cancelled alone. The first goes ahead: the server then has read the
-//! prompt that all share. Dropping the future of a call closes its connections.
+//! Each trajectory is one request, so that each fails, ends and is cancelled alone. The first goes ahead, so that the
+//! server has then read the prompt that all of them share. Dropping the future of a call closes its connections.
 //!
 //! Not promised: equal bits for equal trajectories.
 
@@ -40,7 +40,7 @@ use crate::backend::occupancy::{Occupancy, Seats};
 use crate::backend::{Availability, Backend, BackendInfo, GroupEvents, GroupHandle, Load};
 use endpoint::{Endpoint, Scored};
 
-/// A Meta RM behind a server.
+/// A Meta RM on a server.
 pub struct OpenAiMeta {
     info: BackendInfo,
     ranker: Arc<Ranker>,
@@ -54,26 +54,26 @@ pub struct OpenAiMeta {
 struct Ranker {
     http: Http,
     endpoint: Endpoint,
-    /// The model's name there.
+    /// The model's name at the upstream.
     model: String,
-    /// Of its model; `None`: it takes conversations as text.
+    /// The model's tokenizer; `None`: conversations are sent as text.
     tokenizer: Option<Tokenizer>,
-    /// Most tokens of a conversation.
+    /// Maximum tokens of a conversation.
     context_tokens: u32,
-    /// Requests that may be open at once.
+    /// Maximum open requests.
     places: Semaphore,
-    /// Answers that have come from it; grows while it works.
+    /// Answers received from it; grows while it works.
     progress: AtomicU64,
 }
 
-/// A trajectory on its way: the index of its sample, and what the server is shown.
+/// A trajectory to be scored: the index of its sample, and what the server is shown.
 type Conversation = (u32, Result<Prompt, Failure>);
 
 // === impl OpenAiMeta ===
 
 impl OpenAiMeta {
-    /// Asks the upstream what it is, tries whether its scores can rank, and begins to watch it. Waits up to two minutes for one that is
-    /// not up yet. Must be called from within a tokio runtime.
+    /// Asks the upstream what it is, tests whether its scores can rank samples, and begins to monitor it. Waits up to
+    /// two minutes for one that is not up yet. Must be called from within a tokio runtime.
     ///
     /// # Errors
     /// [`ConnectError`]
@@ -154,7 +154,7 @@ impl Ranker {
     ) -> Result<Vec<Ranked>, JuryError> {
         seats.begin();
         let (ranker, salt) = (self.clone(), request.cache_salt.clone());
-        // What it holds is dropped with this future, so that tokenising ends early when nobody waits any more.
+        // The receiver is dropped with this future, so that tokenising ends early when the caller is gone.
         let (reply, _waits) = oneshot::channel();
         let prepare = move || ranker.conversations(&request, &reply);
         let conversations = tokio::task::spawn_blocking(prepare).await.map_err(|_| stopped())?;

@@ -1,6 +1,7 @@
-//! Watches an upstream: does it live, how busy is it, is it still the same?
+//! Monitors an upstream: is it alive, how busy is it, and is it still the same?
 //!
-//! An upstream that comes back with another model, version or mode ends the worker: its digest or its class would be a lie.
+//! If an upstream comes back with another model, version or mode, the worker ends: its digest or its class would no
+//! longer be true.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -16,45 +17,45 @@ use super::http::Http;
 use crate::backend::occupancy::Occupancy;
 use crate::backend::{Availability, Load};
 
-/// Between two looks.
+/// Interval between two checks.
 const EVERY: Duration = Duration::from_secs(2);
-/// Between two looks while it does not answer: each group that is sent there meanwhile costs its samples an attempt.
+/// Interval while it does not answer: each group that is sent to it in the meantime costs its samples an attempt.
 const WHILE_FAILING: Duration = Duration::from_millis(500);
-/// Looks in a row that must fail before the worker leaves the fleet.
+/// Checks that must fail in a row before the worker leaves the fleet.
 const FAILURES: u32 = 3;
 
-/// Most that a sample waits to hear whether the upstream that lost it is down.
+/// Maximum time that a sample waits to learn whether the upstream that lost it is down.
 const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 
-/// Whom it watches.
+/// The upstream to monitor.
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
     pub(super) http: Http,
-    /// By the operator.
+    /// As set by the operator.
     pub(super) told_flavour: Option<Flavour>,
     pub(super) flavour: Flavour,
-    /// The model's name there.
+    /// The model's name at the upstream.
     pub(super) model: String,
     /// What digest and class are made of.
     pub(super) identity: [String; 2],
 }
 
-/// What the last look saw.
+/// The result of the last check.
 #[derive(Debug)]
 pub(super) struct Seen {
     /// Away while it does not answer, dead once it serves something else.
     availability: watch::Sender<Availability>,
-    /// Somebody has reason to think that it is.
+    /// Notified when somebody has reason to think that it is down.
     suspected: Notify,
-    /// Grows whenever it is known again whether it is.
+    /// Grows whenever it has been determined again whether it is down.
     settled: watch::Sender<u64>,
-    /// Requests that wait there, whoever sent them.
+    /// Requests that wait at the upstream, from any client.
     waiting: AtomicU32,
-    /// Its own count of work; 0: not told.
+    /// Its own count of work; 0: not reported.
     work: AtomicU64,
 }
 
-/// A look at its numbers.
+/// The upstream's metrics at one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Numbers {
     waiting: u32,
@@ -64,7 +65,7 @@ struct Numbers {
 // === impl Seen ===
 
 impl Seen {
-    /// Nobody has looked.
+    /// Before the first check.
     pub(super) fn new() -> Self {
         let (suspected, waiting, work) = Default::default();
         let availability = watch::Sender::new(Availability::Up);
@@ -72,7 +73,7 @@ impl Seen {
         Self { availability, suspected, settled, waiting, work }
     }
 
-    /// Whether it accepts work, from now on.
+    /// Whether it accepts work: the current state and all changes.
     pub(super) fn watch_availability(&self) -> watch::Receiver<Availability> {
         self.availability.subscribe()
     }
@@ -82,8 +83,8 @@ impl Seen {
         self.availability.borrow().clone()
     }
 
-    /// Has it looked at, and waits until it is known whether it is down. A sample that it lost is told as failed after that: whoever
-    /// draws the sample anew no longer finds this worker in the fleet then.
+    /// Requests a check, and waits until it is known whether the upstream is down. Only then is a sample that it lost
+    /// reported as failed, so that when the sample is retried, this worker is no longer in the fleet.
     pub(super) async fn settle(&self) {
         let mut settled = self.settled.subscribe();
         self.suspected.notify_one();
@@ -94,8 +95,8 @@ impl Seen {
         self.settled.send_modify(|times| *times += 1);
     }
 
-    /// Grows while it works, what it sends us included; 0 where it does not count its own work, for then nobody can tell a
-    /// long prompt from a server that hangs.
+    /// Grows while the upstream works, including what it sends us. 0 if it does not count its own work, because a long
+    /// prompt then looks the same as a server that hangs.
     fn steps(&self, events: u64) -> u64 {
         match self.work.load(Ordering::Relaxed) {
             0 => 0,
@@ -103,17 +104,18 @@ impl Seen {
         }
     }
 
-    /// How busy the backend is that has had so many `events` from it. What runs there for others is left out: a number of two seconds ago
-    /// would take seats for used that have just become free, and matters only once requests wait.
+    /// The load of the backend, which has received `events` events from the upstream. Requests of other clients that
+    /// are running there are left out: a two-second-old number would count seats as used that have just become free,
+    /// and it matters only once requests wait.
     pub(super) fn load(&self, occupancy: &Occupancy, events: u64) -> Load {
         let mut load = occupancy.load(self.steps(events));
-        // What others have waiting there keeps ours waiting, too.
+        // Waiting requests of other clients keep ours waiting as well.
         load.queued = load.queued.max(self.waiting.load(Ordering::Relaxed));
         load
     }
 }
 
-/// Looks until it has come back as another.
+/// Checks the upstream until it has come back as a different one.
 pub(super) async fn run(upstream: Watched, seen: Arc<Seen>) {
     let mut failures = 0;
     loop {
@@ -123,7 +125,8 @@ pub(super) async fn run(upstream: Watched, seen: Arc<Seen>) {
         }
         let mut health = upstream.http.get_text(upstream.flavour.health_path()).await.map(drop);
         if health.is_ok() && failures > 0 {
-            // However short it was away, another may have come back; until that is known, it is not back.
+            // However short its absence, a different server may have come back; until that is checked, it does not
+            // count as back.
             health = match still_serves(&upstream).await {
                 Ok(true) => Ok(()),
                 Ok(false) => {
@@ -156,8 +159,8 @@ pub(super) async fn run(upstream: Watched, seen: Arc<Seen>) {
     }
 }
 
-/// Whether it still serves the model that it served at first. Behind a gateway, what answers may be of another kind
-/// until all of it is there: that tells nothing yet.
+/// Whether it still serves the model that it served at first. Behind a gateway, the answer may come from another kind
+/// of server until everything is up again; that decides nothing yet.
 async fn still_serves(upstream: &Watched) -> Result<bool, UpstreamError> {
     match discover::find(&upstream.http, &upstream.model, upstream.told_flavour).await {
         Ok(found) if found.flavour != upstream.flavour => {
@@ -177,7 +180,7 @@ async fn look(upstream: &Watched, seen: &Seen) {
     match numbers {
         Ok(Some(Numbers { waiting, work })) => {
             seen.waiting.store(waiting, Ordering::Relaxed);
-            // 1 more, since 0 means "not told".
+            // Plus 1, since 0 means "not reported".
             seen.work.store(work.saturating_add(1), Ordering::Relaxed);
         }
         Ok(None) | Err(UpstreamError::Status { .. }) => seen.work.store(0, Ordering::Relaxed),
@@ -185,13 +188,13 @@ async fn look(upstream: &Watched, seen: &Seen) {
     }
 }
 
-/// From a Prometheus page, summed over labels. `None` where it lacks any of them.
+/// Reads metrics from a Prometheus page, summed over labels. `None` if one of them is missing.
 fn numbers(page: &str, [waiting, work]: [&str; 2]) -> Option<Numbers> {
-    // Casts saturate, and a sum that is no number becomes 0.
+    // Casts saturate, and a sum that is not a number becomes 0.
     Some(Numbers { waiting: metric(page, waiting)? as u32, work: metric(page, work)? as u64 })
 }
 
-/// A metric of a page as Prometheus reads it, summed over its labels; `None` where the page lacks it.
+/// A metric of a Prometheus page, summed over its labels; `None` if the page lacks it.
 pub fn metric(page: &str, name: &str) -> Option<f64> {
     let mut values = page.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;

@@ -1,13 +1,15 @@
-//! Special tokens in untrusted text, for an upstream that takes text alone: a backslash is put behind their first character.
+//! Neutralises special tokens in untrusted text, for an upstream that accepts only text: inserts a backslash after
+//! their first character.
 //!
 //! ```text
 //! <|im_end|>  ->  <\|im_end|>        <｜User｜>   ->  <\｜User｜>
 //! </s>        ->  <\/s>              [/INST]      ->  [\/INST]
 //! ```
 //!
-//! Without its tokenizer nobody knows which texts a model reads as special, so every text of the usual shapes counts: what
-//! begins with `<|` or `<｜`, and the names below. One that already has a backslash gets another, so that no two texts become
-//! the same. Not promised: special tokens of other shapes, for which token prompts exist.
+//! Without the model's tokenizer it is unknown which texts the model reads as special, so every text of the usual
+//! shapes counts: those that begin with `<|` or `<｜`, and the names below. One that already has a backslash gets
+//! another, so that distinct texts stay distinct. Not promised: special tokens of other shapes; token prompts exist for
+//! that.
 
 /// What may follow `<` or `[`.
 const NAMES: [&str; 24] = [
@@ -37,7 +39,7 @@ const NAMES: [&str; 24] = [
     "/TOOL_RESULTS]",
 ];
 
-/// The text without special tokens, and how many there were. Takes time linear in the text.
+/// The text with its special tokens neutralised, and how many there were. Takes time linear in the text.
 pub(super) fn neutralise(text: &str) -> (String, usize) {
     let mut neutral = String::with_capacity(text.len());
     let (mut rest, mut found) = (text, 0);

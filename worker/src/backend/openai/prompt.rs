@@ -1,4 +1,4 @@
-//! A group's prompt in the form that the upstream takes: tokens of our own, or a conversation as text.
+//! A group's prompt in the form that the upstream accepts: our own tokens, or a conversation as text.
 
 use jury_engine::{PromptError, Tokenizer};
 use jury_grm::domain::Role;
@@ -7,14 +7,14 @@ use jury_grm::prompt::{Message, Trust};
 use super::neutral::neutralise;
 use crate::backend::engine::engine_prompt;
 
-/// What goes before an answer.
+/// A prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Prompt {
-    /// Tokens by our tokenizer: special tokens come from trusted text only.
+    /// Tokens from our tokenizer: special tokens come only from trusted text.
     Tokens(Vec<u32>),
     /// Turns, to which the upstream applies its template. Special tokens in untrusted text are neutralised.
     Turns {
-        /// Speaker and text.
+        /// Role and text of each turn.
         turns: Vec<(&'static str, String)>,
         /// Special tokens found in untrusted text.
         neutralised: usize,
@@ -24,7 +24,7 @@ pub(super) enum Prompt {
 // === impl Prompt ===
 
 impl Prompt {
-    /// With a tokenizer, tokens; else turns.
+    /// Tokens if there is a tokenizer; otherwise turns.
     pub(super) fn new(
         tokenizer: Option<&Tokenizer>,
         messages: &[Message],
@@ -60,7 +60,7 @@ impl Prompt {
         matches!(self, Self::Turns { neutralised: 1.., .. })
     }
 
-    /// Its tokens, where we know them.
+    /// The number of its tokens, if we know it.
     pub(super) fn tokens(&self) -> Option<u32> {
         match self {
             Self::Tokens(tokens) => Some(u32::try_from(tokens.len()).unwrap_or(u32::MAX)),
@@ -69,7 +69,7 @@ impl Prompt {
     }
 }
 
-/// The three that every server knows.
+/// The three roles that every server knows.
 fn role(role: Role) -> &'static str {
     match role {
         Role::System | Role::Developer => "system",

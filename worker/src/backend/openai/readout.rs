@@ -1,7 +1,8 @@
-//! The guided read-out over an upstream: short requests with the text so far, whose next-token probabilities are read.
+//! The guided read-out on an upstream: short requests with the text so far, from which next-token probabilities are
+//! read.
 //!
-//! The text so far is the prompt, the critique and the score line's opening; each score taken is appended before the next is
-//! asked for. Scores come from the probabilities alone, whatever token the upstream draws there.
+//! The text so far is the prompt, the critique and the opening of the score line; each score is appended before the
+//! next is requested. Scores come from the probabilities alone, whatever token the upstream draws.
 
 use jury_engine::{Sampling, choose};
 use jury_grm::domain::Settings;
@@ -14,7 +15,7 @@ use super::slot::{Slot, Told, Walk};
 use super::upstream::{Upstream, tries};
 use crate::reading::{Guide, GuideMode, GuidedScores};
 
-/// A read-out to be made.
+/// A read-out to perform.
 pub(super) struct Asked<'a> {
     pub(super) upstream: &'a Upstream,
     pub(super) prompt: &'a Prompt,
@@ -24,12 +25,12 @@ pub(super) struct Asked<'a> {
     pub(super) seed: u64,
 }
 
-/// A read-out that was made.
+/// The result of a read-out.
 pub(super) struct Read {
     pub(super) scores: GuidedScores,
-    /// What follows the free text.
+    /// What was appended to the free text.
     pub(super) appended: String,
-    /// Tokens of the scores: one a score at least.
+    /// Tokens of the scores: at least one per score.
     pub(super) tokens: u32,
 }
 
@@ -63,7 +64,7 @@ impl Asked<'_> {
         Ok(Read { scores, appended, tokens })
     }
 
-    /// The score after `begun`, with `behind` to follow it.
+    /// The score after `begun`; `behind` must follow it.
     async fn slot(&self, begun: &str, behind: &str) -> Result<Slot, UpstreamError> {
         let follow = behind.chars().next().unwrap_or('}');
         let named = self.named_tokens(behind);
@@ -114,7 +115,7 @@ impl Asked<'_> {
         tries(|| upstream.answer(&ask)).await
     }
 
-    /// Every token that a score or what follows it may be cut into, where the upstream can be asked for them by name.
+    /// All tokens into which a score or its follower may be split, if the upstream can be asked for tokens by name.
     fn named_tokens(&self, behind: &str) -> Option<Vec<u32>> {
         let tokenizer = self.upstream.tokenizer.as_ref().filter(|_| self.upstream.tells_named)?;
         let digits = (0..10).map(|digit| digit.to_string());

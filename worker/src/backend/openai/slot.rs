@@ -1,16 +1,17 @@
-//! The distribution of one score from lists of likely next tokens: pure.
+//! Computes the distribution of one score from lists of likely next tokens: pure.
 //!
-//! A score may be several tokens, one score may begin another ("1" and "10"), and a token may hold more than the score ("8}").
-//! So the walk follows texts, not tokens: it asks for the next tokens after `""`, takes what completes a legal score, and asks
-//! again after what only begins one. Where another score continues a complete one, its probability is that of the character
-//! which must follow. An upstream tells its likeliest tokens alone; what legal scores may hold beside them is bounded.
+//! A score may consist of several tokens, one score may begin another ("1" and "10"), and a token may contain more than
+//! the score ("8}"). The walk therefore follows texts, not tokens: it asks for the next tokens after `""`, takes those
+//! that complete a legal score, and asks again after those that only begin one. If another score continues a complete
+//! one, its probability is that of the character that must follow. An upstream reports only its likeliest tokens; the
+//! probability that legal scores may have beyond them is bounded.
 
 use super::answer::Listed;
 use super::error::UpstreamError;
 
 /// A beginning less probable than this is not followed: it counts as unseen.
 const WORTH_ASKING: f64 = 1e-4;
-/// Most that legal scores may hold unseen, as a share of what was seen.
+/// Maximum unseen probability of legal scores, as a share of what was seen.
 const MAX_UNSEEN_SHARE: f64 = 0.05;
 
 /// A walk through the legal scores of one slot.
@@ -20,29 +21,30 @@ pub(super) struct Walk<'a> {
     /// The first character after a score.
     follow: char,
     weights: Vec<f64>,
-    /// Beginnings whose next tokens are to be asked for, with their probability. The last is asked next.
+    /// Beginnings whose next tokens are still to be requested, with their probabilities. The last one is requested
+    /// next.
     begun: Vec<(String, f64)>,
-    /// Upper bound of what legal scores hold unseen.
+    /// Upper bound of the unseen probability of legal scores.
     unseen: f64,
     /// Tokens in the longest list.
     listed: usize,
 }
 
-/// A slot that was read.
+/// The result for one slot.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Slot {
-    /// Of every choice; adds up to 1.
+    /// Probability of every choice; adds up to 1.
     pub(super) distribution: Vec<f64>,
     /// Probability that the model gave to the legal scores.
     pub(super) mass: f64,
 }
 
-/// Whether a list holds all legal tokens or only the likeliest of all.
+/// Whether a list contains all legal tokens or only the likeliest of all tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
-    /// So many of the likeliest; the token that was drawn may stand beside them, however unlikely it is.
+    /// This many of the likeliest; the token that was drawn may be listed in addition, however unlikely it is.
     Likeliest(usize),
-    /// Every token that may be a part of a score.
+    /// Every token that may be part of a score.
     All,
 }
 
@@ -60,12 +62,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The beginning of a score whose next tokens are wanted; `None` when all is read.
+    /// The beginning of a score whose next tokens are needed; `None` when everything is read.
     pub(super) fn next(&self) -> Option<&str> {
         self.begun.last().map(|(beginning, _)| beginning.as_str())
     }
 
-    /// Takes in the tokens after that beginning.
+    /// Records the tokens after that beginning.
     pub(super) fn record(&mut self, listed: &[Listed], told: Told) {
         let Some((beginning, probability)) = self.begun.pop() else { return };
         self.listed = self.listed.max(listed.len());
@@ -94,10 +96,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The slot, once nothing is left to ask.
+    /// The slot, once there is nothing left to request.
     ///
     /// # Errors
-    /// Legal scores may hold too much that the upstream did not tell.
+    /// Legal scores may have too much probability that the upstream did not report.
     pub(super) fn finish(self) -> Result<Slot, UpstreamError> {
         let Self { mut weights, unseen, listed, .. } = self;
         let mass: f64 = weights.iter().sum();
@@ -108,7 +110,7 @@ impl<'a> Walk<'a> {
         Ok(Slot { distribution: weights, mass: mass.min(1.0) })
     }
 
-    /// The choice that `text` completes, `beginning` alone not having told.
+    /// The choice that `text` completes, if `beginning` alone did not determine it.
     fn completed_by(&self, beginning: &str, text: &str) -> Option<usize> {
         self.choices.iter().position(|choice| {
             let Some(rest) = text.strip_prefix(choice.as_str()) else { return false };
@@ -131,7 +133,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Legal next tokens, one a choice at least, of which the list says nothing.
+    /// Number of legal next tokens, at least one per choice, that are missing from the list.
     fn missing(&self, beginning: &str, seen: &[&str], has_follow: bool) -> usize {
         let is_missing = |choice: &&String| match choice.strip_prefix(beginning) {
             None => false,
@@ -214,7 +216,7 @@ mod tests {
         let UpstreamError::Unseen { listed, unseen, mass } = error else { panic!("{error}") };
         assert_eq!(listed, 2);
         assert!((mass - 0.1).abs() < 1e-9 && (unseen - 0.4).abs() < 1e-9, "{unseen}");
-        // Hardly anything is left for them.
+        // Hardly any probability is left for them.
         assert!(read(Told::Likeliest(20), &[("", &[("8", 0.99), ("x", 0.0099)])]).is_ok());
         assert!(read(Told::All, &[("", &[("x", 0.5), ("8", 0.1)])]).is_ok());
     }

@@ -1,33 +1,34 @@
-//! Server-sent events from bytes: pure, whatever the pieces in which they come.
+//! Parses server-sent events from bytes: pure, however the bytes are split into pieces.
 
 /// Longest line that is read; log-probabilities make lines long.
 const MAX_LINE_BYTES: usize = 4 << 20;
 
-/// One line that means something.
+/// One meaningful line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event {
     /// The data of a message.
     Data(String),
-    /// A comment, by which a busy server shows that it lives.
+    /// A comment, with which a busy server shows that it is alive.
     Comment,
-    /// A line that is no server-sent event.
+    /// A line that is not a server-sent event.
     Foreign(String),
 }
 
-/// Bytes that have not made a line yet.
+/// Bytes that do not form a complete line yet.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     pending: Vec<u8>,
 }
 
-/// A line beyond all bounds.
+/// A line that exceeds the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LineTooLong;
 
 // === impl Lines ===
 
 impl Lines {
-    /// The events that these bytes complete. Every message of an OpenAI-compatible server is one line of data.
+    /// The events that these bytes complete. In an OpenAI-compatible server's stream, every message is one line of
+    /// data.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, LineTooLong> {
         let mut events = Vec::new();
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
@@ -43,7 +44,7 @@ impl Lines {
         Ok(events)
     }
 
-    /// The last line, where the stream ended without a line end.
+    /// The last line, if the stream ended without a line end.
     pub(super) fn end(&mut self) -> Option<Event> {
         let line = std::mem::take(&mut self.pending);
         event(String::from_utf8_lossy(&line).trim_end())

@@ -1,27 +1,28 @@
-//! Whether an upstream refuses a prompt for its length, told from its words: pure.
+//! Determines from an upstream's words whether it rejects a prompt for its length: pure.
 //!
-//! Where prompts are text nobody here can count their tokens, and only llama.cpp tells the figures as fields. So sentences are read, of
-//! which each server has several. Not promised: that a server words it so tomorrow; what is not known is a refusal like any other.
+//! If prompts are sent as text, we cannot count their tokens, and only llama.cpp reports the numbers as fields. So
+//! error messages are parsed, of which each server has several. Not promised: that a server keeps its wording. An
+//! unknown message is treated as any other rejection.
 
 use super::error::UpstreamError;
 
-/// How the context is named; `#` stands for a number.
+/// How messages state the context length; `#` stands for a number.
 const CONTEXTS: [&str; 7] = [
-    // vLLM, and whoever words it as OpenAI does
+    // vLLM, and other servers that use OpenAI's wording
     "maximum context length is # tokens",
     "maximum context length (#)",
     "maximum model length of #",
     // SGLang
     "the model's context length (# tokens)",
     "maximum context length of # tokens",
-    // TensorRT-LLM, which compares a prompt with what one step may hold, too
+    // TensorRT-LLM, which also compares a prompt with the capacity of one step
     "should not exceed max_num_tokens (#)",
     "max_seq_len (#)",
 ];
 
-/// How the prompt's tokens are named.
+/// How messages state the number of the prompt's tokens.
 const PROMPTS: [&str; 12] = [
-    // vLLM: of a text that is too long it counts no more than shows that, and says "at least"
+    // vLLM: it counts the tokens of a long text only until it exceeds the limit, and says "at least"
     "prompt contains # input tokens",
     "prompt contains at least # input tokens",
     "your request has # input tokens",
@@ -39,10 +40,10 @@ const PROMPTS: [&str; 12] = [
     "your messages resulted in # tokens",
 ];
 
-/// vLLM, of a text that has too many characters for any tokenizer.
+/// vLLM, for a text with too many characters for any tokenizer.
 const CHARACTERS: &str = "prompt contains # characters";
 
-/// What `words` say of a prompt that is too long; `None` where they say something else.
+/// The error that `words` describe if a prompt is too long; `None` if they say something else.
 pub(super) fn read(words: &str) -> Option<UpstreamError> {
     let first = |forms: &[&str]| forms.iter().find_map(|form| number(words, form));
     let context_tokens = first(&CONTEXTS)?;
@@ -51,7 +52,7 @@ pub(super) fn read(words: &str) -> Option<UpstreamError> {
     Some(UpstreamError::TooLong { prompt_tokens, context_tokens })
 }
 
-/// The number that stands in `words` where `form` has its `#`. A fraction is left out.
+/// The number in `words` at the position of `form`'s `#`. A fraction is dropped.
 fn number(words: &str, form: &str) -> Option<u32> {
     let (before, behind) = form.split_once('#')?;
     words.match_indices(before).find_map(|(at, _)| {

@@ -1,4 +1,4 @@
-//! An upstream as samples see it: how it is asked, how often, and what it has done.
+//! The upstream as shared by samples: how it is called, how often, and what it has sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,38 +17,38 @@ use super::http::{Http, Stream};
 use super::monitor::Seen;
 use super::sse::Event;
 
-/// Times that a request is sent at most.
+/// Maximum number of times that a request is sent.
 const MAX_TRIES: u32 = 3;
-/// Waits between two tries: up to this, then up to twice that.
+/// Waits between two tries: at most this, then at most twice that.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// What ends a stream.
 const DONE: &str = "[DONE]";
 
-/// What every sample of a backend shares.
+/// What all samples of a backend share.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) http: Http,
     pub(super) flavour: Flavour,
-    /// The model's name there.
+    /// The model's name at the upstream.
     pub(super) model: String,
-    /// Of its model; `None`: it takes our prompts as text.
+    /// The model's tokenizer; `None`: prompts are sent as text.
     pub(super) tokenizer: Option<Tokenizer>,
-    /// Most tokens of prompt and generation together.
+    /// Maximum tokens of prompt and generation together.
     pub(super) context_tokens: u32,
-    /// Tokens of thoughts that a sample may have beside its critique.
+    /// Thought tokens that a sample may have in addition to its critique.
     pub(super) max_thinking_tokens: u32,
-    /// Whether answers begin inside a thought, as far as no tokenizer tells.
+    /// Whether answers begin inside a thought, unless a tokenizer determines it.
     pub(super) opens_thought: bool,
-    /// Likeliest tokens whose probabilities it tells; 0: none.
+    /// How many of the likeliest tokens it reports probabilities for; 0: none.
     pub(super) listed: u32,
-    /// Whether it tells the probabilities of named tokens.
+    /// Whether it reports the probabilities of named tokens.
     pub(super) tells_named: bool,
-    /// Requests that may be open at once.
+    /// Maximum open requests.
     pub(super) places: Arc<Semaphore>,
-    /// Events that have come from it; grows while it works.
+    /// Events received from it; grows while it works.
     pub(super) progress: AtomicU64,
-    /// What the monitor saw of it.
+    /// The monitor's results.
     pub(super) seen: Arc<Seen>,
 }
 
@@ -57,22 +57,22 @@ pub(super) struct Upstream {
 pub(super) struct Answers<'a> {
     stream: Stream,
     upstream: &'a Upstream,
-    /// When its text last grew; at first, when it was asked for.
+    /// When its text last grew; initially, when the request was sent.
     grew: Instant,
-    /// Whether anything came since.
+    /// Whether anything has arrived since.
     is_heard: bool,
 }
 
 // === impl Upstream ===
 
 impl Upstream {
-    /// Asks for an answer that comes piece by piece.
+    /// Requests an answer that is streamed.
     pub(super) async fn stream(&self, ask: &Ask<'_>) -> Result<Answers<'_>, UpstreamError> {
         let stream = self.http.post_stream(ask.path(), &ask.body()).await?;
         Ok(Answers { stream, upstream: self, grew: Instant::now(), is_heard: false })
     }
 
-    /// Asks for an answer in one piece.
+    /// Requests an answer in one piece.
     pub(super) async fn answer(&self, ask: &Ask<'_>) -> Result<Answer, UpstreamError> {
         let text = self.http.post(ask.path(), &ask.body()).await?;
         self.moved();
@@ -84,7 +84,8 @@ impl Upstream {
     }
 }
 
-/// Tries again what may do better, after a while of its own: samples that failed together do not come back together.
+/// Retries what may succeed on a retry, after a random wait, so that samples that failed together do not return
+/// together.
 pub(super) async fn tries<T, Tried>(mut attempt: impl FnMut() -> Tried) -> Result<T, UpstreamError>
 where
     Tried: Future<Output = Result<T, UpstreamError>>,
@@ -110,7 +111,7 @@ impl Answers<'_> {
     /// The next answer; `None` when the upstream has said that it is done.
     ///
     /// # Errors
-    /// Anything else that it says, an end without such a word, and events without any text for as long as a silence may last.
+    /// Any other message, an end without that message, and events without text for as long as a silence may last.
     pub(super) async fn next(&mut self) -> Result<Option<Answer>, UpstreamError> {
         let stall = self.upstream.http.stall();
         match timeout_at(self.grew + stall, self.answer()).await {
@@ -120,7 +121,7 @@ impl Answers<'_> {
         }
     }
 
-    /// What came last held text. Whoever reads tells, since events look alike.
+    /// Records that the last event contained text. The reader must say so, since events look alike.
     pub(super) fn text_grew(&mut self) {
         (self.grew, self.is_heard) = (Instant::now(), false);
     }

@@ -1,4 +1,4 @@
-//! The endpoints by which servers tell a reward model's score: what is sent, what is read, and which one can be used.
+//! The endpoints that return a reward model's score: what is sent, what is read, and which one can be used.
 //!
 //! | server | path | one score is |
 //! |---|---|---|
@@ -6,8 +6,8 @@
 //! | vLLM | `/pooling` | `data[0].data[0]`, activation off |
 //! | SGLang | `/classify` | `[0].embedding[0]` |
 //!
-//! Left out: `/score` of vLLM, which takes a pair of texts and puts them into a template of its own, and `/v1/classify` of SGLang, which
-//! puts a softmax over the outputs; over one output that is always 1.
+//! Not used: vLLM's `/score`, which takes a pair of texts and applies a template of its own; and SGLang's
+//! `/v1/classify`, which applies a softmax to the outputs: with one output that is always 1.
 
 use jury_engine::Tokenizer;
 use serde::Deserialize;
@@ -26,11 +26,11 @@ use crate::backend::openai::prompt::Prompt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Activation(bool);
 
-/// The model's own output.
+/// The model's raw output.
 pub(super) const RAW: Activation = Activation(false);
 const SQUASHED: Activation = Activation(true);
 
-/// How a server is asked for a score.
+/// How to request a score from a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     VllmClassify,
@@ -38,11 +38,11 @@ pub(super) enum Endpoint {
     SgLangClassify,
 }
 
-/// A score, and the tokens that were read for it.
+/// A score, and the number of tokens read for it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scored {
     pub(super) score: f64,
-    /// As the server counts them; `None`: not told.
+    /// As counted by the server; `None`: not reported.
     pub(super) prompt_tokens: Option<u32>,
 }
 
@@ -68,7 +68,7 @@ struct Usage {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// The first that gives scores by which samples can be ranked: one finite number a text, another for another text, and
+    /// The first endpoint whose scores can rank samples: one finite number per text, different for different texts, and
     /// not squashed.
     pub(super) async fn find(
         url: &str,
@@ -127,13 +127,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether it takes a `cache_salt`. vLLM does since its pooling API has the field, and reads over it before; SGLang's native
-    /// endpoint has none.
+    /// Whether it accepts a `cache_salt`. vLLM does in versions whose pooling API has the field; older ones ignore it.
+    /// SGLang's native endpoint does not have it.
     pub(super) fn takes_salts(self) -> bool {
         matches!(self, Self::VllmClassify | Self::VllmPooling)
     }
 
-    /// What is sent for one conversation.
+    /// The request for one conversation.
     pub(super) fn body(self, model: &str, prompt: &Prompt, activation: Activation) -> Value {
         let mut body = Map::new();
         body.insert("model".to_owned(), model.into());
@@ -160,10 +160,10 @@ impl Endpoint {
         Value::Object(body)
     }
 
-    /// Reads an answer.
+    /// Parses an answer.
     ///
     /// # Errors
-    /// Anything but one score.
+    /// If the answer is anything but one score.
     pub(super) fn read(self, json: &str) -> Result<Scored, UpstreamError> {
         let malformed = |what: &dyn std::fmt::Display| {
             UpstreamError::Malformed(format!("{what}: {}", excerpt(json)))
@@ -220,7 +220,8 @@ impl Endpoint {
             return Err(UpstreamError::Malformed(problem));
         }
         if self != Self::SgLangClassify {
-            // A server that does not know the field squashes always, and equal scores at its ends would be ties that nobody made.
+            // A server that ignores the field always squashes, and scores that are equal at the ends of its range would
+            // be artificial ties.
             let squashed = self.ask(http, model, &prompts[0], SQUASHED).await?;
             if squashed.score == raw[0] {
                 let problem = "it squashes its scores and cannot be asked not to (use_activation); take a newer server";
