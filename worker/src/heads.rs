@@ -1,4 +1,4 @@
-//! The heads that a worker ranks samples with: files named at its start, found by their digests.
+//! The heads with which a worker scores samples: files named at start-up, found by their digests.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,11 +21,11 @@ struct LoadedHead {
     head: Arc<Head>,
 }
 
-/// Heads that a worker cannot serve.
+/// Why a worker cannot serve its heads.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadsError {
-    /// A file is no head, or none of this model.
+    /// A file is not a head, or not one for this model.
     #[error("{path}: {source}")]
     Unusable {
         /// The file.
@@ -33,7 +33,7 @@ pub enum HeadsError {
         /// Why.
         source: HeadError,
     },
-    /// Requests ask for heads by name.
+    /// Two heads have the same name, and requests select heads by name.
     #[error(
         "{path}: another head is called {name:?}, too; heads of one worker need names of their own"
     )]
@@ -43,7 +43,7 @@ pub enum HeadsError {
         /// The name of both.
         name: String,
     },
-    /// The backend has nothing to rank by.
+    /// The backend provides nothing that a head can read.
     #[error("this worker's backend cannot tell hidden states, and heads read nothing else")]
     NoStates,
 }
@@ -51,10 +51,10 @@ pub enum HeadsError {
 // === impl Heads ===
 
 impl Heads {
-    /// Reads files; each must be bound to the backend's model.
+    /// Loads the files; each head must be bound to the backend's model.
     ///
     /// # Errors
-    /// [`HeadsError`] for the first that cannot be served.
+    /// [`HeadsError`] for the first head that cannot be served.
     pub fn load(paths: &[PathBuf], backend: &BackendInfo) -> Result<Self, HeadsError> {
         if !paths.is_empty() && !backend.capabilities.hidden_states {
             return Err(HeadsError::NoStates);
@@ -72,7 +72,7 @@ impl Heads {
         Ok(Self { loaded: loaded.into() })
     }
 
-    /// Names and digests, as the worker tells them.
+    /// Names and digests, as the worker reports them.
     pub fn list(&self) -> Vec<convert::Head> {
         let listed = self.loaded.iter().map(|LoadedHead { digest, head }| convert::Head {
             name: head.card().name.clone(),

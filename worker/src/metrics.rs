@@ -1,7 +1,7 @@
-//! What was drawn, as Prometheus sees it: `jury_worker_*`.
+//! Prometheus metrics of what was drawn: `jury_worker_*`.
 //!
-//! Counted where samples leave the worker, so every backend is counted alike. A call that was dropped counts its
-//! unfinished samples as cancelled.
+//! Counted where samples leave the worker, so that every backend is counted alike. The unfinished samples of a call
+//! that was dropped count as cancelled.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::backend::BackendEvent;
 const SAMPLE_SECONDS_BUCKETS: [f64; 12] =
     [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 
-/// A worker's metrics; clones are one.
+/// A worker's metrics; clones share state.
 #[derive(Debug, Clone)]
 pub struct WorkerMetrics {
     samples: Family<OutcomeLabels, Counter>,
@@ -49,7 +49,7 @@ struct OutcomeLabels {
     outcome: OutcomeLabel,
 }
 
-/// What came of a sample.
+/// The outcome of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(non_camel_case_types)] // the labels' spelling
 enum OutcomeLabel {
@@ -73,7 +73,7 @@ struct RankLabels {
     outcome: RankLabel,
 }
 
-/// What came of a trajectory.
+/// The outcome of a trajectory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(non_camel_case_types)] // the labels' spelling
 enum RankLabel {
@@ -81,7 +81,7 @@ enum RankLabel {
     too_long,
     timed_out,
     failed,
-    /// The call was refused, or dropped by its caller.
+    /// The call was rejected, or dropped by its caller.
     unanswered,
 }
 
@@ -167,7 +167,7 @@ impl WorkerMetrics {
         metrics
     }
 
-    /// Metrics that nobody collects, for embedded use and tests.
+    /// Metrics that are not collected, for embedded use and tests.
     pub fn unregistered() -> Self {
         use AnswerLabel::{accepted, busy, too_large, too_long};
         use OutcomeLabel::{cancelled, failed, scored, timed_out, unparsed};
@@ -197,23 +197,23 @@ impl WorkerMetrics {
         }
     }
 
-    /// The worker leaves the fleet, and means to come back.
+    /// Records that the worker leaves the fleet for a while.
     pub(crate) fn left(&self) {
         self.absences.inc();
         self.absent.set(1);
     }
 
-    /// It is back.
+    /// Records that it is back.
     pub(crate) fn came_back(&self) {
         self.absent.set(0);
     }
 
-    /// Begins to count a call over `n_trajectories`.
+    /// Starts counting a call over `n_trajectories`.
     pub(crate) fn call(&self, n_trajectories: usize) -> RankMetrics {
         RankMetrics { metrics: self.clone(), unranked: n_trajectories }
     }
 
-    /// Begins to count a group of `n_samples`.
+    /// Starts counting a group of `n_samples`.
     pub(crate) fn group(&self, n_samples: usize) -> GroupMetrics {
         self.running.inc_by(n_samples as i64);
         GroupMetrics { metrics: self.clone(), started_at: Instant::now(), unfinished: n_samples }
@@ -254,7 +254,7 @@ impl Drop for RankMetrics {
 // === impl GroupMetrics ===
 
 impl GroupMetrics {
-    /// Counts an event on its way out.
+    /// Counts an event when it is sent.
     pub(crate) fn record(&mut self, event: &BackendEvent) {
         match event {
             BackendEvent::Accepted { prompt_tokens, cached_tokens } => {
@@ -288,7 +288,7 @@ impl GroupMetrics {
         self.metrics.groups.get_or_create(&AnswerLabels { answer }).inc();
     }
 
-    /// Samples of a refused group never began.
+    /// The samples of a rejected group never began.
     fn refused(&mut self, answer: AnswerLabel) {
         self.answered(answer);
         self.metrics.running.dec_by(self.unfinished as i64);

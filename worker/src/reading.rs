@@ -1,4 +1,4 @@
-//! From a prompt's settings and a model's text to a sample: pure, and the same for every backend.
+//! Makes a sample of a model's text, given the prompt's settings: pure, and the same for every backend.
 //!
 //! ```text
 //! Reader           of one prompt: its settings, and scores that the caller's text holds
@@ -8,8 +8,8 @@
 //! longest_response which response to shorten
 //! ```
 //!
-//! A backend brings the text and, where it can, the probabilities of the scores; it never parses by itself. Nothing here
-//! knows an engine, so a backend over another server reads its texts with the same functions.
+//! A backend supplies the text and, if it can, the probabilities of the scores; it never parses anything itself.
+//! Nothing here depends on an engine, so a backend over another server reads its texts with the same functions.
 
 mod guided;
 mod prompt;
@@ -25,7 +25,7 @@ pub use guided::{Guide, GuideMode, GuidedScores};
 pub use prompt::longest_response;
 pub use watch::TextWatch;
 
-/// Reads the texts that a model writes to one prompt. Clones are cheap.
+/// Reads the texts that a model writes for one prompt. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Reader {
     settings: Settings,
@@ -33,10 +33,10 @@ pub struct Reader {
     shape: ScoreShape,
 }
 
-/// A text that came to its end.
+/// A text that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrawnText {
-    /// All of it; a guided one ends in the score line that the backend wrote.
+    /// The whole text; in guided mode it ends with the score line that the backend wrote.
     pub text: String,
     /// What ended the part that the model wrote freely.
     pub finish: Finish,
@@ -49,8 +49,8 @@ pub struct DrawnText {
 // === impl Reader ===
 
 impl Reader {
-    /// The reader of a prompt that shows `n_shown` responses. Takes time linear in the prompt where the model writes its
-    /// scores itself; where the backend reads them from its own state, none can be planted.
+    /// The reader of a prompt that shows `n_shown` responses. Takes time linear in the prompt if the model writes its
+    /// scores itself. If the backend reads them from its own state, none can be planted.
     pub fn new(messages: &[Message], n_shown: usize, settings: &Settings) -> Self {
         let shape = match settings.readout.is_guided() {
             true => ScoreShape::new(n_shown, settings.scale),
@@ -59,7 +59,7 @@ impl Reader {
         Self { settings: settings.clone(), n_shown, shape }
     }
 
-    /// The same for texts that begin so.
+    /// The same for texts that begin as `begins` says.
     #[must_use]
     pub fn beginning(self, begins: Begins) -> Self {
         Self { shape: self.shape.beginning(begins), ..self }
@@ -75,18 +75,18 @@ impl Reader {
         &self.settings
     }
 
-    /// What ends one sample's text.
+    /// Detects the end of one sample's text.
     pub fn watch(&self) -> TextWatch {
         TextWatch::new(&self.settings, &self.shape)
     }
 
-    /// What a guided read-out asks; `None` when the model writes its scores itself.
+    /// What a guided read-out asks for; `None` if the model writes its scores itself.
     pub fn guide(&self) -> Option<Guide> {
         Guide::of(&self.settings, self.n_shown, self.begins())
     }
 
-    /// The sample that a text makes. Scores of free settings come from the text, scores of guided ones from `guided`
-    /// alone: a guided text without them is a failed sample, whatever it says.
+    /// Makes the sample of a text. With free settings scores come from the text, with guided settings only from
+    /// `guided`: a guided text without them is a failed sample, whatever it says.
     pub fn sample(
         &self,
         spec: SampleSpec,
@@ -94,7 +94,7 @@ impl Reader {
         guided: Option<GuidedScores>,
     ) -> Sample {
         let DrawnText { text, finish, prompt_tokens, generated_tokens } = drawn;
-        // A guided text ends in a score line of the backend's own writing, so the same reading finds its sections.
+        // A guided text ends with a score line that the backend wrote, so the same parser finds its sections.
         let Parsed { principles, critique, outcome, issues } =
             parse_free(&text, &self.shape, finish);
         let (outcome, issues) = match guided {
@@ -117,13 +117,13 @@ impl Reader {
     }
 }
 
-/// A guided sample whose scores the backend did not read.
+/// The outcome of a guided sample whose scores the backend did not read.
 fn unread() -> Outcome {
     let detail = "the backend ended the sample without its read-out".to_owned();
     Outcome::Failed { failure: Failure { kind: FailureKind::Worker, detail } }
 }
 
-/// Oddities of score boxes mean nothing where no box was read.
+/// Issues about score boxes mean nothing if no box was parsed.
 fn of_guided_text(mut issues: Vec<Issue>) -> Vec<Issue> {
     issues.retain(|issue| *issue == Issue::NoAnalysisHeading);
     issues

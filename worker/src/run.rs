@@ -1,12 +1,13 @@
-//! A worker from its first to its last moment.
+//! A worker's life, from start to shutdown.
 //!
 //! ```text
 //! serve gRPC -> SERVING -> announce -> ... shutdown, or the backend's death ...
 //!   -> NOT_SERVING -> withdraw -> admit nobody -> drain within grace -> cut, and say who is left -> stop serving
 //! ```
 //!
-//! A worker whose backend is dead goes the same way and ends with an error, so that its supervisor restarts it. One whose
-//! backend is away, as with a lost card, leaves the fleet, and joins it again when the backend is back:
+//! A worker whose backend is dead takes the same path and ends with an error, so that its supervisor restarts it. A
+//! worker whose backend is away, for example because a card was lost, leaves the fleet and rejoins it when the backend
+//! is back:
 //!
 //! ```text
 //! away -> admit nobody -> NOT_SERVING -> withdraw -> ... back -> admit -> announce -> SERVING
@@ -33,13 +34,13 @@ use crate::service::{Gate, Sampling};
 /// Full name of the service, for health checks.
 pub const SERVICE_NAME: &str = "jury.v1.SamplingService";
 
-/// Time for the last bytes of drained calls to leave.
+/// Time for the last bytes of drained calls to be sent.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// How a worker presents itself and leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerConfig {
-    /// Unique in the cluster.
+    /// The worker's id; unique in the cluster.
     pub worker_id: String,
     /// `http://host:port` at which coordinators reach it.
     pub advertised_address: String,
@@ -47,10 +48,10 @@ pub struct WorkerConfig {
     pub grace: Duration,
 }
 
-/// Where a worker tells that it exists.
+/// Where a worker announces itself.
 #[derive(Debug, Clone)]
 pub enum Announce {
-    /// Nowhere: coordinators were told its address.
+    /// Nowhere: coordinators were configured with its address.
     Nowhere,
     /// In etcd.
     Etcd(Etcd),
@@ -58,32 +59,32 @@ pub enum Announce {
     InProcess(InProcess),
 }
 
-/// Everything that a worker is made of.
+/// All parts of a worker.
 pub struct Worker {
     /// How it presents itself and leaves.
     pub config: WorkerConfig,
-    /// Who draws.
+    /// What draws its samples or ranks trajectories.
     pub backend: Arc<dyn Backend>,
-    /// What scores its samples where that is asked for.
+    /// The heads that score its samples on request.
     pub heads: Heads,
-    /// Where it tells that it exists.
+    /// Where it announces itself.
     pub announce: Announce,
-    /// Its health: made with [`SERVICE_NAME`], NOT_SERVING until the worker serves.
+    /// Its health: created with [`SERVICE_NAME`], NOT_SERVING until the worker serves.
     pub health: HealthHandle,
-    /// What it counts.
+    /// Its metrics.
     pub metrics: WorkerMetrics,
 }
 
-/// Why a worker ended other than by being asked to.
+/// Why a worker ended without having been asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The transport failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// The server ended or panicked: a bug of ours.
+    /// The server ended or panicked: a bug in Jury.
     #[error("the worker's server ended by itself: {0}")]
     Server(String),
-    /// The backend can draw no more.
+    /// The backend can no longer draw.
     #[error("the worker's backend died: {0}")]
     BackendDied(Arc<str>),
 }
@@ -106,7 +107,7 @@ enum Announced {
 /// Serves until `shutdown` is cancelled, then leaves in order.
 ///
 /// # Errors
-/// [`WorkerError`]; that samples had to be cut is none, it is logged.
+/// [`WorkerError`]. Having to cut off samples is not an error; it is logged.
 pub async fn run(
     worker: Worker,
     listener: Listener,
@@ -139,7 +140,7 @@ pub async fn run(
         health.set_serving();
         let announced = Announced::begin(announce.clone(), registration(&info, &config));
         let event = tokio::select! {
-            // Whoever ends all of it may close the way to us as well.
+            // Whoever triggers the shutdown may close our connections as well, so it is checked first.
             biased;
             () = shutdown.cancelled() => Event::Shutdown,
             now = not_up(&mut availability) => Event::Backend(now),
@@ -211,7 +212,7 @@ fn registration(info: &WorkerInfo, config: &WorkerConfig) -> Registration {
         roles: info.roles.iter().map(|&role| role_told(role)).collect(),
         capacity: info.capacity,
         version: info.version.clone(),
-        // Each start has an id of its own, unless somebody names one.
+        // Each start has a generated id, unless one is set.
         incarnation: String::new(),
     }
 }
@@ -223,7 +224,7 @@ fn role_told(role: convert::WorkerRole) -> WorkerRole {
     }
 }
 
-/// Waits for the groups inside, then makes them leave.
+/// Waits for the groups in progress, then makes them leave.
 async fn drain(gate: &Gate, grace: Duration) {
     if tokio::time::timeout(grace, gate.empty()).await.is_ok() {
         tracing::info!("worker drained");

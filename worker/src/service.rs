@@ -1,4 +1,4 @@
-//! `SamplingService` over a [`Backend`]: protobuf to domain and back, once.
+//! `SamplingService` over a [`Backend`]: the only place that converts between protobuf and domain types.
 //!
 //! ```text
 //! Sample   first message -> check (shape, model, numerics, method, head) -> gate -> backend -> head -> stream of events
@@ -6,7 +6,7 @@
 //! GetInfo  what the backend serves, and its load
 //! ```
 //!
-//! Dropping a call drops its stream and with it the listener, whose handle cancels the samples.
+//! Dropping a call drops its stream and the listener, whose handle cancels the samples.
 
 mod check;
 mod gate;
@@ -46,7 +46,7 @@ pub struct Sampling {
 // === impl Sampling ===
 
 impl Sampling {
-    /// A service that draws on `backend` for as long as `gate` is open, and scores samples with `heads`.
+    /// A service that draws on `backend` while `gate` is open, and scores samples with `heads`.
     pub fn new(
         worker_id: impl Into<String>,
         backend: Arc<dyn Backend>,

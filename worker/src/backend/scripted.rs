@@ -1,4 +1,4 @@
-//! A backend for tests, of ours and of whoever calls a worker: it draws what a script says, when the test says.
+//! A backend for our tests and for tests of worker clients: it draws what a script says, when the test says so.
 //!
 //! ```text
 //! on_group(group)  -> Draw | TooLong | Busy          what becomes of a group
@@ -7,8 +7,8 @@
 //! ScriptHandle        release, wait until started, see cancels, die
 //! ```
 //!
-//! Without scripts every sample is scored at once, by a function of its seed and order alone: two backends, or one
-//! backend asked twice, give the same samples. Time matters to [`Gate::After`] alone.
+//! Without scripts every sample is scored at once, by a function of only its seed and order: two backends, or one
+//! backend called twice, give the same samples. Time matters only to [`Gate::After`].
 
 mod act;
 mod run;
@@ -33,13 +33,13 @@ type GroupScript = dyn Fn(&SampleGroup) -> GroupAct + Send + Sync;
 type RankScript = dyn Fn(&RankRequest) -> RankAct + Send + Sync;
 type SampleScript = dyn Fn(&SampleSpec, &Settings) -> Act + Send + Sync;
 
-/// Samples that a scripted backend draws at once, unless the test says otherwise.
+/// Samples that a scripted backend draws at once, unless the test sets another number.
 const CAPACITY: u32 = 32;
 
-/// Numbers of a scripted hidden state.
+/// Length of a scripted hidden state.
 const STATE_WIDTH: usize = 4;
 
-/// Seats for whoever comes: a script refuses by its own words.
+/// Unlimited seats: a script rejects groups itself.
 fn seats(capacity: u32) -> Arc<Occupancy> {
     Arc::new(Occupancy::new(capacity as usize, usize::MAX))
 }
@@ -55,7 +55,7 @@ pub struct ScriptedBackend {
     handle: ScriptHandle,
 }
 
-/// The test's hold on a [`ScriptedBackend`]; clones are one.
+/// The test's control of a [`ScriptedBackend`]; clones share state.
 #[derive(Debug, Clone)]
 pub struct ScriptHandle {
     /// What has happened so far.
@@ -65,7 +65,7 @@ pub struct ScriptHandle {
     alive: Arc<Mutex<()>>,
 }
 
-/// A group of `n_samples` over two responses, with every default, that a fresh [`ScriptedBackend`] accepts.
+/// A group of `n_samples` over two responses, with all defaults, that a new [`ScriptedBackend`] accepts.
 pub fn example_group(n_samples: u32) -> SampleGroup {
     let info = ScriptedBackend::new().info;
     let span = |text: &str, trust, response| Span { text: text.into(), trust, response };
@@ -94,7 +94,7 @@ pub fn example_group(n_samples: u32) -> SampleGroup {
     }
 }
 
-/// Trajectories of `n_trajectories` samples that a fresh [`ScriptedBackend::as_meta`] accepts.
+/// Trajectories of `n_trajectories` samples that a new [`ScriptedBackend::as_meta`] accepts.
 pub fn example_ranking(n_trajectories: u32) -> RankRequest {
     let info = ScriptedBackend::new().as_meta("meta").info;
     let said = |index| Trajectory { index, text: format!("Scores: \\boxed{{{index}}}") };
@@ -178,7 +178,7 @@ impl ScriptedBackend {
         self
     }
 
-    /// The same backend, which can tell hidden states: those of [`scripted_state`].
+    /// The same backend, with support for hidden states: those of [`scripted_state`].
     #[must_use]
     pub fn with_states(mut self) -> Self {
         self.info.capabilities.hidden_states = true;
@@ -186,7 +186,7 @@ impl ScriptedBackend {
         self
     }
 
-    /// Decides over groups before any sample.
+    /// Sets the script that decides about each group before its samples.
     #[must_use]
     pub fn on_group(
         mut self,
@@ -196,7 +196,7 @@ impl ScriptedBackend {
         self
     }
 
-    /// Decides over each sample.
+    /// Sets the script that decides about each sample.
     #[must_use]
     pub fn on_sample(
         mut self,
@@ -215,7 +215,7 @@ impl ScriptedBackend {
         })
     }
 
-    /// Decides over the trajectories of each call.
+    /// Sets the script that decides about the trajectories of each call.
     #[must_use]
     pub fn on_rank(
         mut self,
@@ -225,7 +225,7 @@ impl ScriptedBackend {
         self
     }
 
-    /// The test's hold on it.
+    /// The test's control of the backend.
     pub fn handle(&self) -> ScriptHandle {
         self.handle.clone()
     }
@@ -306,22 +306,22 @@ impl ScriptHandle {
         self.journal.send_modify(|journal| journal.all_released = true);
     }
 
-    /// Makes the load tell so many steps; 0, "not told", until a test says otherwise.
+    /// Sets the number of steps in the load; it is 0, "not reported", until a test sets it.
     pub fn set_steps(&self, steps: u64) {
         self.journal.send_modify(|journal| journal.steps = steps);
     }
 
-    /// The groups that came so far, in order, refused ones included.
+    /// The groups received so far, in order, including rejected ones.
     pub fn groups(&self) -> Vec<SampleGroup> {
         self.journal.borrow().groups.clone()
     }
 
-    /// The calls to rank that came so far, in order, refused ones included.
+    /// The calls to rank received so far, in order, including rejected ones.
     pub fn rankings(&self) -> Vec<RankRequest> {
         self.journal.borrow().rankings.clone()
     }
 
-    /// Waits until `n_calls` calls to rank have come.
+    /// Waits until `n_calls` calls to rank have arrived.
     pub async fn wait_for_rankings(&self, n_calls: usize) {
         self.wait(|journal| journal.rankings.len() >= n_calls).await;
     }
@@ -331,17 +331,17 @@ impl ScriptHandle {
         self.journal.borrow().cancelled.clone()
     }
 
-    /// Indices of samples that came to their end uncancelled, in order.
+    /// Indices of samples that ended without being cancelled, in order.
     pub fn ended(&self) -> Vec<u32> {
         self.journal.borrow().ended.clone()
     }
 
-    /// Waits until `n_groups` groups have come.
+    /// Waits until `n_groups` groups have arrived.
     pub async fn wait_for_groups(&self, n_groups: usize) {
         self.wait(|journal| journal.groups.len() >= n_groups).await;
     }
 
-    /// Waits until `n_samples` samples have come to their end uncancelled.
+    /// Waits until `n_samples` samples have ended without being cancelled.
     pub async fn wait_for_ends(&self, n_samples: usize) {
         self.wait(|journal| journal.ended.len() >= n_samples).await;
     }

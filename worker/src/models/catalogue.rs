@@ -1,14 +1,14 @@
 //! The models that Jury knows by name.
 //!
-//! Each is held to one sha256, wherever it comes from. The hub is asked first; the same file also travels inside
-//! Python packages, whole or cut in parts, which serves where a package index can be reached and the hub cannot.
+//! Each has one fixed sha256, whatever source it comes from. The hub is tried first. The same file is also available
+//! inside Python packages, whole or split into parts, for networks that can reach a package index but not the hub.
 
 /// A model that Jury knows by name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CatalogueEntry {
     /// Its name in Jury.
     pub name: &'static str,
-    /// What it is good for.
+    /// What it is suitable for.
     pub description: &'static str,
     /// SPDX identifier of its licence.
     pub licence: &'static str,
@@ -20,20 +20,20 @@ pub struct CatalogueEntry {
     pub sha256: &'static str,
     /// `owner/repo` on the hub.
     pub hub_repo: &'static str,
-    /// Its file there.
+    /// Path of its file in that repository.
     pub hub_file: &'static str,
     /// Its copy in Python packages.
     pub mirror: Mirror,
 }
 
-/// A file cut in parts, one a Python package.
+/// A file split into parts, one per Python package.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mirror {
     /// Package name; `{n}` stands for the part's number.
     pub package: &'static str,
     /// Version of every package.
     pub version: &'static str,
-    /// End of the path of the part in its package; `{nn}` stands for the part's number in two digits.
+    /// End of the part's path in its package; `{nn}` stands for the part's number in two digits.
     pub member: &'static str,
     /// Number of parts, numbered from 1 and joined in this order.
     pub parts: u32,
@@ -91,7 +91,7 @@ pub const CATALOGUE: &[CatalogueEntry] = &[
     },
 ];
 
-/// The entry of this name.
+/// The entry with this name.
 pub fn entry(name: &str) -> Option<&'static CatalogueEntry> {
     CATALOGUE.iter().find(|entry| entry.name == name)
 }
@@ -99,9 +99,9 @@ pub fn entry(name: &str) -> Option<&'static CatalogueEntry> {
 /// One part of a mirrored file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Part {
-    /// The package, as pip is asked for it.
+    /// The package, in the form that pip accepts.
     pub(super) requirement: String,
-    /// End of the path of the part in it.
+    /// End of the part's path in it.
     pub(super) member: String,
 }
 

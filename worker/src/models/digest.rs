@@ -11,14 +11,15 @@ use sha2::{Digest, Sha256};
 
 use super::{Phase, Progress};
 
-/// Bytes hashed between two calls of the progress.
+/// Bytes hashed between two progress reports.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// A file changed this recently may change again within the same tick of its clock, so its digest is not remembered.
+/// A file that changed this recently may change again within the same tick of its clock, so its digest is not
+/// remembered.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
-/// The remembered digests of a folder, in its `digests.json`. Two processes that write at once lose a line, which
-/// costs a second hashing and nothing else.
+/// The remembered digests of a folder, in its `digests.json`. If two processes write at once, an entry is lost; the
+/// only cost is hashing that file once more.
 #[derive(Debug)]
 pub(super) struct DigestBook {
     file: PathBuf,
@@ -49,7 +50,7 @@ impl DigestBook {
         Self { file: folder.join("digests.json") }
     }
 
-    /// The file's digest: remembered, else computed and remembered. A book that cannot be written is no error.
+    /// The file's digest: remembered, or else computed and remembered. Failing to write the book is not an error.
     pub(super) fn digest(&self, path: &Path, progress: &dyn Progress) -> io::Result<String> {
         let path = fs::canonicalize(path)?;
         let before = path.metadata()?;
@@ -70,14 +71,14 @@ impl DigestBook {
         Ok(sha256)
     }
 
-    /// Remembers the digest of a file that its writer hashed.
+    /// Remembers the digest of a file that was hashed while it was written.
     pub(super) fn remember(&self, path: &Path, sha256: &str) -> io::Result<()> {
         let path = fs::canonicalize(path)?;
         let fingerprint = Fingerprint::of(&path.metadata()?);
         self.write(path, fingerprint, sha256)
     }
 
-    /// What is remembered; a book that is missing or damaged is an empty one.
+    /// What is remembered; a missing or damaged book counts as empty.
     fn read(&self) -> Lines {
         let text = fs::read_to_string(&self.file).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
@@ -136,18 +137,18 @@ pub(super) fn hash_file(path: &Path, progress: &dyn Progress) -> io::Result<Stri
     }
 }
 
-/// One digest for the parts of a split file, from theirs in their order.
+/// One digest for the parts of a split file, computed from their digests in order.
 pub(super) fn of_parts(digests: &[String]) -> String {
     let lines: String = digests.iter().map(|digest| format!("{digest}\n")).collect();
     hex(&Sha256::digest(lines))
 }
 
-/// The digest of a folder: of its files' names and digests, sorted by name.
+/// The digest of a folder, computed from its files' names and digests, sorted by name.
 pub(super) fn of_files(mut files: Vec<(String, String)>) -> String {
     files.sort();
     let mut hasher = Sha256::new();
     for (name, digest) in files {
-        // As sha256sum writes them: a digest has one length, so no name passes for another.
+        // In the format of sha256sum: all digests have the same length, so a name cannot be mistaken for another.
         hasher.update(format!("{digest}  {name}\n"));
     }
     hex(&hasher.finalize())

@@ -1,11 +1,11 @@
-//! Why a model file cannot be had; each message names the way out.
+//! Why a model file is not available; each message says what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::CATALOGUE;
 
-/// A model file cannot be had.
+/// Why a model file is not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -15,22 +15,22 @@ pub enum ModelError {
         catalogue_names()
     )]
     Unknown {
-        /// What was asked for.
+        /// What was requested.
         name: String,
     },
     /// A hub reference that lacks a part.
     #[error("{reference:?} is not hub:owner/repo/file.gguf")]
     MalformedHubReference {
-        /// What was asked for.
+        /// What was requested.
         reference: String,
     },
-    /// The path leads nowhere.
+    /// There is nothing at the path.
     #[error("there is no model {path}; `jury models list` shows what can be fetched by name")]
     NoSuchFile {
         /// The path.
         path: PathBuf,
     },
-    /// A model that is fetched needs a folder to be kept in.
+    /// A model that is fetched needs a folder to be stored in.
     #[error(
         "there is no folder for what is fetched, since this user has no home: name one with --model-cache, or give a \
          model's path"
@@ -39,19 +39,19 @@ pub enum ModelError {
     /// The engine cannot load it.
     #[error(transparent)]
     NotLoadable(#[from] jury_engine::LoadError),
-    /// A file is not the one that its name promises.
+    /// A file is not the one that its name stands for.
     #[error(
         "{path} has sha256 {actual} instead of {expected}: it is damaged or another file; remove it and fetch it again"
     )]
     WrongDigest {
         /// The file.
         path: PathBuf,
-        /// What the catalogue says.
+        /// The digest in the catalogue.
         expected: String,
-        /// What the file has.
+        /// The file's digest.
         actual: String,
     },
-    /// Neither the hub nor the mirror gave the file.
+    /// Neither the hub nor the mirror provided the file.
     #[error(
         "model {name} could not be fetched. {hub}. {mirror}. Check the network, or put the file in place by hand and give its path"
     )]
@@ -63,7 +63,7 @@ pub enum ModelError {
         /// The mirror's problem.
         mirror: String,
     },
-    /// The hub did not give the file, and there is no mirror of it.
+    /// The hub did not provide the file, and there is no mirror of it.
     #[error(
         "{file} of {repo} could not be fetched. {problem}. Check the network and the name, or give a path"
     )]
@@ -75,12 +75,12 @@ pub enum ModelError {
         /// What went wrong.
         problem: String,
     },
-    /// The file system said no.
+    /// A file operation failed.
     #[error("cannot read or write {path}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
 }

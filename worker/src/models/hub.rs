@@ -1,7 +1,7 @@
 //! Files on the Hugging Face hub.
 //!
-//! The hub's client has no timeouts, so its calls run on threads of their own and are waited for with patience: a hub
-//! that does not answer, or stops sending, is given up. Such a thread is left behind; it ends when its socket does.
+//! The hub's client has no timeouts, so its calls run on separate threads, and we wait for them with timeouts: a hub
+//! that does not answer, or stops sending, is given up. Its thread is left behind and ends when its socket does.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -15,7 +15,7 @@ use super::digest::hash_file;
 use super::install::FetchLock;
 use super::{Phase, Progress};
 
-/// A hub, and how long it may take to answer at all.
+/// A hub, and the maximum time until its first answer.
 #[derive(Debug, Clone)]
 pub(super) struct Hub {
     pub(super) endpoint: String,
@@ -29,27 +29,27 @@ pub(super) struct File<'a> {
     pub(super) repo: &'a str,
     /// Its path there.
     pub(super) file: &'a str,
-    /// The SHA-256 that it must have; `None` takes the hub's word.
+    /// The SHA-256 that it must have; `None` trusts the hub.
     pub(super) expected: Option<&'a str>,
 }
 
 /// A download that sends nothing for this long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
-/// Pieces of progress that may wait to be drawn; the download waits when there are more.
+/// Progress reports that may wait to be displayed; the download blocks when there are more.
 const PROGRESS_ROOM: usize = 64;
 
 // === impl Hub ===
 
 impl Default for Hub {
-    /// The public hub. Its answer takes well under a second; a person without it waits no longer than this.
+    /// The public hub. It normally answers in well under a second; users who cannot reach it wait no longer than this.
     fn default() -> Self {
         Self { endpoint: "https://huggingface.co".to_owned(), patience: Duration::from_secs(4) }
     }
 }
 
 impl Hub {
-    /// Fetches a file and gives its digest; on failure, what went wrong as a sentence without its full stop.
+    /// Fetches a file and returns its digest; on failure, a sentence without its full stop that says what went wrong.
     pub(super) fn fetch(
         &self,
         file: &File<'_>,
@@ -86,7 +86,7 @@ impl Hub {
             .build()
     }
 
-    /// Asks for the file's digest; the hub tells one for large files.
+    /// Asks for the file's digest; the hub reports one for large files.
     fn ask(&self, api: &Api, file: &File<'_>) -> Result<Option<String>, String> {
         let (sender, answer) = mpsc::sync_channel(1);
         let (api, url) = (api.clone(), api.repo(repo(file)).url(file.file));
@@ -99,7 +99,7 @@ impl Hub {
     }
 }
 
-/// The endpoint, and the proxy through which its client asks, if there is one. Never a proxy's user and password.
+/// The endpoint, and the proxy that its client uses, if any. Never includes a proxy's user and password.
 fn way(endpoint: &str, proxy: Option<&ureq::Proxy>) -> String {
     let uri = endpoint.parse().ok();
     match proxy.filter(|proxy| uri.is_none_or(|uri| !proxy.is_no_proxy(&uri))) {
@@ -119,7 +119,7 @@ fn is_sha256(tag: &str) -> bool {
     tag.len() == 64 && tag.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// What a downloading thread says.
+/// Messages from a downloading thread.
 enum Said {
     Total(u64),
     More(u64),
@@ -133,7 +133,7 @@ fn download(api: &Api, file: &File<'_>, progress: &dyn Progress) -> Result<PathB
     thread::spawn(move || {
         let teller = Teller(sender.clone());
         let ended = repo.download_with_progress(&name, teller);
-        // The hub's folders hold a link; the file behind it is what gets renamed.
+        // The hub client's folders contain a link; the file that it points to is the one to rename.
         let whole = ended.map_err(|e| e.to_string());
         let whole = whole.and_then(|path| path.canonicalize().map_err(|e| e.to_string()));
         sender.send(Said::Ended(whole))
@@ -157,7 +157,7 @@ fn listen(said: &Receiver<Said>, progress: &dyn Progress) -> Result<PathBuf, Str
     }
 }
 
-/// Tells the waiting thread what the hub's client reports.
+/// Forwards what the hub's client reports to the waiting thread.
 struct Teller(mpsc::SyncSender<Said>);
 
 // === impl Teller ===

@@ -1,4 +1,4 @@
-//! A file gets its name only when it is whole and right, and one process at a time works on it.
+//! A file gets its final name only when it is complete and correct, and only one process at a time works on it.
 //!
 //! ```text
 //! <folder>/.fetch/<file>.lock     held while a process fetches; the system frees it when the process dies
@@ -16,17 +16,17 @@ use sha2::{Digest, Sha256};
 use super::digest::hex;
 use super::{ModelError, Phase, Progress};
 
-/// The right to fetch one file.
+/// The exclusive right to fetch one file.
 #[derive(Debug)]
 pub(super) struct FetchLock {
     target: PathBuf,
     staging: PathBuf,
     part: PathBuf,
-    /// Locked for as long as it is open.
+    /// Locked while it is open.
     _lock: File,
 }
 
-/// A file being written and hashed. Dropped before [`PartFile::install`], it leaves nothing.
+/// A file being written and hashed. If it is dropped before [`PartFile::install`], nothing is left of it.
 #[derive(Debug)]
 pub(super) struct PartFile<'a> {
     lock: &'a FetchLock,
@@ -69,24 +69,24 @@ impl FetchLock {
         &self.target
     }
 
-    /// A folder for what has been downloaded, kept over interruptions.
+    /// A folder for partial downloads, which survives interruptions.
     pub(super) fn staging(&self) -> &Path {
         &self.staging
     }
 
-    /// Begins to write the file.
+    /// Starts writing the file.
     pub(super) fn create(&self) -> io::Result<PartFile<'_>> {
         let file = File::create(&self.part)?;
         Ok(PartFile { lock: self, file, hasher: Sha256::new(), written_bytes: 0 })
     }
 
-    /// Gives a file that is whole and right its name.
+    /// Gives a complete and correct file its final name.
     pub(super) fn adopt(&self, whole: &Path) -> io::Result<()> {
         File::open(whole)?.sync_all()?;
         fs::rename(whole, &self.target)
     }
 
-    /// Removes what the fetch left behind. What cannot be removed costs space and nothing else.
+    /// Removes what the fetch left behind. Whatever cannot be removed only costs space.
     pub(super) fn clear(self) {
         if let Err(error) = fs::remove_dir_all(&self.staging)
             && error.kind() != io::ErrorKind::NotFound
@@ -99,7 +99,7 @@ impl FetchLock {
 // === impl PartFile ===
 
 impl PartFile<'_> {
-    /// Gives the file its name if its digest is the expected one.
+    /// Gives the file its final name if its digest is the expected one.
     pub(super) fn install(self, expected: &str) -> Result<String, String> {
         let actual = hex(&self.hasher.clone().finalize());
         if actual != expected {
@@ -133,7 +133,7 @@ impl Write for PartFile<'_> {
 
 impl Drop for PartFile<'_> {
     fn drop(&mut self) {
-        // After a rename there is nothing of this name; a part that stays is overwritten by the next fetch.
+        // After a rename there is no file of this name; one that remains is overwritten by the next fetch.
         let _ = fs::remove_file(&self.lock.part);
     }
 }

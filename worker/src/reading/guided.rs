@@ -1,4 +1,4 @@
-//! The guided read-out: what is asked, and what its answers score.
+//! The guided read-out: what is asked for, and the scores that the answers give.
 
 use jury_grm::domain::{Failure, FailureKind, Outcome, Readout, Scale, Scores, Settings};
 use jury_grm::guide;
@@ -7,19 +7,19 @@ use jury_grm::parse::Begins;
 /// What the backend writes after the critique, and what it reads there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guide {
-    /// Scores to read, one a response shown.
+    /// Scores to read, one per response shown.
     pub slots: usize,
-    /// The legal strings of each, lowest score first.
+    /// The legal strings of each score, lowest first.
     pub choices: Vec<String>,
-    /// How a score is taken.
+    /// How a score is chosen.
     pub mode: GuideMode,
     begins: Begins,
 }
 
-/// How a score is taken from its distribution.
+/// How a score is chosen from its distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuideMode {
-    /// Drawn from it.
+    /// Sampled from it.
     Sampled,
     /// Its mean.
     Expected,
@@ -30,9 +30,10 @@ pub enum GuideMode {
 pub struct GuidedScores {
     /// For each slot, the index of its choice.
     pub choices: Vec<usize>,
-    /// For each slot, the probability of every choice at temperature 1 and before top-p; each adds up to 1.
+    /// For each slot, the probability of every choice at temperature 1 and before top-p, lowest score first; each list
+    /// adds up to 1.
     pub distributions: Vec<Vec<f64>>,
-    /// The probability that the model itself gave to the legal scores.
+    /// The probability that the model itself gave to the legal scores, 0..=1; the lowest over all slots.
     pub mass: f64,
     /// The critique was cut at its token limit.
     pub forced: bool,
@@ -46,7 +47,8 @@ impl Guide {
     /// After the last score.
     pub const CLOSING: &str = guide::CLOSING;
 
-    /// The guide of these settings for so many responses, of texts that begin so; `None` when the model writes its scores itself.
+    /// The guide for these settings, for `n_shown` responses and for texts that begin as `begins` says; `None` if the
+    /// model writes its scores itself.
     pub fn of(settings: &Settings, n_shown: usize, begins: Begins) -> Option<Self> {
         let mode = match settings.readout {
             Readout::Free => return None,
@@ -56,7 +58,7 @@ impl Guide {
         Some(Self { slots: n_shown, choices: settings.scale.choices(), mode, begins })
     }
 
-    /// What to write after the free text, before the first score.
+    /// What to append to the free text before the first score.
     pub fn opening(&self, text: &str) -> String {
         guide::opening(text, self.begins)
     }
@@ -68,7 +70,7 @@ impl GuidedScores {
     /// Scores from the backend's own state, never from text.
     pub(super) fn outcome(self, settings: &Settings) -> Outcome {
         let (mass, min_mass) = (self.mass, settings.min_readout_mass);
-        // Written so that a mass that is no number fails too.
+        // Written so that a mass that is not a number fails as well.
         let has_enough_mass = mass >= min_mass;
         if !has_enough_mass {
             let detail = format!(
@@ -100,7 +102,7 @@ fn score_of(choice: usize, scale: Scale) -> f64 {
     f64::from(scale.min) + choice as f64
 }
 
-/// Mean of a distribution over the legal scores, summed from the lowest; kept on the scale against rounding.
+/// Mean of a distribution over the legal scores, summed from the lowest; clamped to the scale against rounding.
 fn mean(distribution: &[f64], scale: Scale) -> f64 {
     let weighted =
         distribution.iter().enumerate().map(|(choice, share)| score_of(choice, scale) * share);

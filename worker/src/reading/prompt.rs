@@ -1,10 +1,10 @@
-//! What a prompt's spans tell besides their text.
+//! Information in a prompt's spans beyond their text.
 
 use std::cmp::Reverse;
 
 use jury_grm::prompt::Message;
 
-/// The response with the most tokens, by the caller's index, and its tokens; ties go to the lowest index.
+/// The response with the most tokens, by the caller's index, and its number of tokens; ties go to the lowest index.
 pub fn longest_response(
     messages: &[Message],
     count_tokens: impl Fn(&str) -> usize,

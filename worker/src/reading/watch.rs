@@ -1,21 +1,21 @@
-//! Where a text ends while the model still writes it.
+//! Detects where a text ends while the model is still writing it.
 
 use jury_grm::domain::Settings;
 use jury_grm::guide::CritiqueWatch;
 use jury_grm::parse::{ScoreBoxWatch, ScoreShape};
 
-/// Looks at one sample's text as it grows.
+/// Watches one sample's text as it grows.
 #[derive(Debug, Clone)]
 pub struct TextWatch {
     until: Until,
 }
 
-/// Characters with which a text may come to its end: a heading's colon, a line's end, a box's braces.
+/// Characters at which a text may end: a heading's colon, a line's end, a box's braces.
 const MAY_END: [char; 5] = [':', '：', '\n', '{', '}'];
 
 #[derive(Debug, Clone)]
 enum Until {
-    /// Guided: the backend writes on where the critique has ended.
+    /// Guided: the backend continues where the critique has ended.
     CritiqueEnds(CritiqueWatch),
     /// Free: the score box is complete.
     BoxCloses(ScoreBoxWatch),
@@ -32,7 +32,7 @@ impl TextWatch {
         Self { until }
     }
 
-    /// True once the text, all of it so far, has come to its end.
+    /// True once `text`, the whole text so far, has ended.
     pub fn has_ended(&mut self, text: &str) -> bool {
         match &mut self.until {
             Until::CritiqueEnds(watch) => watch.look(text),
@@ -40,8 +40,8 @@ impl TextWatch {
         }
     }
 
-    /// Where the text has come to its end, in whatever pieces it comes: servers tell several tokens at once when they are busy, and the
-    /// end may lie inside. What follows `told` was not looked at before.
+    /// Where the text has ended, however it was split into pieces: a busy server sends several tokens at once, and the
+    /// end may be among them. Only what follows byte `told` is new.
     pub fn end_after(&mut self, told: usize, text: &str) -> Option<usize> {
         let stops = text[told..].match_indices(MAY_END).map(|(at, stop)| told + at + stop.len());
         let mut inside = stops.filter(|&stop| stop < text.len()).peekable();

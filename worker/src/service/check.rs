@@ -1,4 +1,4 @@
-//! Which groups a worker may draw, and which trajectories it may rank, at all. Pure.
+//! Which groups a worker can draw, and which trajectories it can rank, at all. Pure.
 
 use std::collections::BTreeSet;
 
@@ -8,17 +8,17 @@ use jury_proto::{ErrorCode, JuryError};
 
 use crate::backend::BackendInfo;
 
-/// Longest salt, in bytes: a worker keeps it with every prompt.
+/// Longest salt, in bytes: a worker stores it with every prompt.
 const MAX_SALT_BYTES: usize = 128;
 
-/// Most trajectories of a call: all samples of a request, spare ones included.
+/// Maximum trajectories per call: all samples of a request, spare ones included.
 const MAX_TRAJECTORIES: usize = 2 * limits::MAX_K as usize;
 
-/// Refuses a group that no worker could draw. Coordinators check requests before; this keeps a confused one from
-/// harming the model's thread.
+/// Rejects a group that no worker could draw. Coordinators check requests first; this keeps a faulty one from harming
+/// the model's thread.
 ///
 /// # Errors
-/// `InvalidArgument` with the field and its limit.
+/// `InvalidArgument`, with the field and its limit.
 pub(super) fn shape(group: &SampleGroup) -> Result<(), JuryError> {
     let indices: BTreeSet<u32> = group.samples.iter().map(|spec| spec.index).collect();
     let max_samples = limits::MAX_K as usize;
@@ -41,7 +41,7 @@ pub(super) fn shape(group: &SampleGroup) -> Result<(), JuryError> {
     salt("start.cache_salt", group.cache_salt.as_deref())
 }
 
-/// Refuses a group that is meant for another model, numerics class or method.
+/// Rejects a group that is meant for another model, numerics class or method.
 ///
 /// # Errors
 /// `WrongModel`, naming what differs.
@@ -51,8 +51,8 @@ pub(super) fn serves(info: &BackendInfo, group: &SampleGroup) -> Result<(), Jury
             "this worker ranks trajectories and draws no samples; only one with the role grm does";
         return Err(JuryError::new(ErrorCode::WrongModel, message));
     }
-    // The reader's version, not the coordinator's word for it: samples that were read by other rules must not share a
-    // vote.
+    // Compares the reader's own version, not what the coordinator says: samples that were read by different rules must
+    // not take part in the same vote.
     if !info.adapters.iter().any(|model| model.model_digest == group.model_digest) {
         same("model digest", &group.model_digest, &info.model_digest)?;
     }
@@ -70,10 +70,10 @@ pub(super) fn serves(info: &BackendInfo, group: &SampleGroup) -> Result<(), Jury
     Ok(())
 }
 
-/// Refuses trajectories that this worker cannot rank, or that are meant for another Meta RM.
+/// Rejects trajectories that this worker cannot rank, or that are meant for another Meta RM.
 ///
 /// # Errors
-/// `InvalidArgument` with the field and its limit, or `WrongModel`, naming what differs.
+/// `InvalidArgument`, with the field and its limit, or `WrongModel`, naming what differs.
 pub(super) fn ranks(info: &BackendInfo, request: &RankRequest) -> Result<(), JuryError> {
     let n_trajectories = request.trajectories.len();
     require(n_trajectories <= MAX_TRAJECTORIES, "trajectories", || {

@@ -1,4 +1,4 @@
-//! Who may begin, who is still inside, and when those inside must leave.
+//! Which groups may start, which are in progress, and when those must leave.
 //!
 //! ```text
 //! open <--open()--close()--> closed: nobody enters, those inside go on --cut()--> those inside leave now, for good
@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// The gate that every group passes; clones are one.
+/// The gate that every group passes; clones share state.
 #[derive(Debug, Clone)]
 pub struct Gate {
     inner: Arc<Inner>,
 }
 
-/// A group inside; it has left when this is dropped.
+/// A group in progress; dropping this makes it leave.
 #[derive(Debug)]
 pub(super) struct Permit {
     inner: Arc<Inner>,
@@ -28,16 +28,16 @@ pub(super) struct Permit {
 pub struct Unfinished {
     /// The request's id.
     pub request_id: String,
-    /// Samples that the group began with.
+    /// Samples in the group at its start.
     pub samples: usize,
 }
 
 #[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
-    /// Number of groups inside, for those who wait.
+    /// Number of groups in progress, to wait on.
     inside: watch::Sender<usize>,
-    /// Fires when those inside must leave.
+    /// Fires when the groups in progress must leave.
     cut: CancellationToken,
 }
 
@@ -45,7 +45,7 @@ struct Inner {
 struct State {
     closed: bool,
     next_number: u64,
-    /// Groups inside, by their number.
+    /// Groups in progress, by their number.
     groups: BTreeMap<u64, Unfinished>,
 }
 
@@ -68,12 +68,12 @@ impl Gate {
         Self { inner: Arc::new(inner) }
     }
 
-    /// True once nobody is let in any more.
+    /// True while no groups are admitted.
     pub(super) fn is_closed(&self) -> bool {
         self.inner.lock().closed
     }
 
-    /// Lets a group in, or trajectories; `None` when the gate is closed.
+    /// Admits a group, or trajectories; `None` when the gate is closed.
     pub(super) fn enter(&self, request_id: &str, samples: usize) -> Option<Permit> {
         let mut state = self.inner.lock();
         if state.closed {
@@ -88,23 +88,23 @@ impl Gate {
         Some(Permit { inner: self.inner.clone(), number })
     }
 
-    /// Lets nobody in from now on.
+    /// Admits no groups from now on.
     pub fn close(&self) {
         self.inner.lock().closed = true;
     }
 
-    /// Lets groups in again.
+    /// Admits groups again, unless [`Self::cut`] was called.
     pub fn open(&self) {
         self.inner.lock().closed = self.inner.cut.is_cancelled();
     }
 
-    /// Waits until nobody is inside.
+    /// Waits until no group is in progress.
     pub async fn empty(&self) {
         let mut inside = self.inner.inside.subscribe();
         inside.wait_for(|&n| n == 0).await.expect("the sender is in self");
     }
 
-    /// Makes those inside leave, and says who they are.
+    /// Makes the groups in progress leave, and returns them.
     pub fn cut(&self) -> Vec<Unfinished> {
         self.close();
         self.inner.cut.cancel();
@@ -133,7 +133,7 @@ impl Drop for Permit {
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No critical section can leave the state half changed.
+        // No critical section can leave the state partly changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

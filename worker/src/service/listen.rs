@@ -1,4 +1,4 @@
-//! What the caller says after its group: cancels. Heard whether or not anybody reads the responses.
+//! Receives the caller's messages after its group, which are cancels, whether or not the responses are being read.
 
 use std::future::pending;
 
@@ -18,25 +18,25 @@ pub(super) struct Listener {
 // === impl Listener ===
 
 impl Listener {
-    /// Listens on a task of its own, which holds the group's handle. Must be called inside a tokio runtime.
+    /// Listens on a separate task, which holds the group's handle. Must be called within a tokio runtime.
     pub(super) fn start(requests: Streaming<v1::SampleRequest>, handle: GroupHandle) -> Self {
         let (tell, broken) = oneshot::channel();
         let task = tokio::spawn(async move {
             if let Err(status) = listen(requests, &handle).await {
-                // Nobody misses it once the call is over.
+                // Nobody needs it once the call is over.
                 drop(tell.send(status));
             }
-            // Closing the request side, or a confused caller, cancels nothing by itself: the call's end does.
+            // Closing the request side, or a faulty message, cancels nothing by itself; the call's end does.
             pending::<()>().await;
         });
         Self { broken, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// Waits until the call is broken, or the caller has said what it has no business saying. Cancel-safe.
+    /// Waits until the call is broken, or the caller has sent an invalid message. Cancel-safe.
     pub(super) async fn broken(&mut self) -> Status {
         match (&mut self.broken).await {
             Ok(status) => status,
-            // The caller has closed its side in order.
+            // The caller has closed its side normally.
             Err(_) => pending().await,
         }
     }

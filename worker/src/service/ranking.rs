@@ -1,4 +1,4 @@
-//! What is done with the samples of one group beside drawing them: a head scores each, and states are kept or dropped.
+//! What happens to the samples of a group besides drawing them: a head scores each one, and states are kept or dropped.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use jury_proto::{ErrorCode, JuryError};
 
 use crate::heads::Heads;
 
-/// Who ranks the samples of a group, and whether they carry their states.
+/// The head that ranks the samples of a group, if any, and whether the samples include their states.
 #[derive(Debug)]
 pub(super) struct Ranking {
     head: Option<Arc<Head>>,
@@ -19,11 +19,11 @@ pub(super) struct Ranking {
 // === impl Ranking ===
 
 impl Ranking {
-    /// Finds the head that a group names, and makes the group ask its backend for what that reads.
+    /// Finds the head that a group names, and makes the group request the states that the head reads.
     ///
     /// # Errors
-    /// `WrongModel`: there is no such head here, or it reads another model's states than the group's: heads are all of the
-    /// worker's own model, `own_digest`.
+    /// `WrongModel` if this worker has no such head, or if the head reads another model's states than the group's: all
+    /// heads are for the worker's own model, `own_digest`.
     pub(super) fn of(
         group: &mut SampleGroup,
         heads: &Heads,
@@ -48,7 +48,7 @@ impl Ranking {
         Ok(Self { head: Some(head), keeps_states })
     }
 
-    /// Scores a sample that came to its end. One without a state, or with a state that gives no number, gets no score.
+    /// Scores a sample that has ended. A sample without a state, or with a state that gives no number, gets no score.
     pub(super) fn apply(&self, sample: &mut Sample) {
         if let (Some(head), Some(state)) = (&self.head, &sample.hidden_state) {
             match head.score(state) {

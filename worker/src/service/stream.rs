@@ -1,4 +1,4 @@
-//! One call of `Sample` after its group has been let in: events out, cancels in (`listen`).
+//! One `Sample` call after its group was admitted: events out, cancels in (`listen`).
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(super) struct Call {
     ranking: Ranking,
     permit: Permit,
     metrics: GroupMetrics,
-    /// The call's span, for what is logged while it streams.
+    /// The call's span, for logs while it streams.
     span: Span,
 }
 
@@ -30,7 +30,7 @@ enum Next {
     Event(BackendEvent),
     /// Every event has been received.
     Complete,
-    /// The call is broken, the caller confused, or the worker goes down.
+    /// The call is broken, the caller sent an invalid message, or the worker is shutting down.
     Broken(Status),
 }
 
@@ -47,7 +47,7 @@ impl Call {
         Self { events, listener, ranking, permit, metrics, span: Span::current() }
     }
 
-    /// The call's responses. Each carries the backend's load at that moment.
+    /// The call's responses. Each includes the backend's load at that moment.
     pub(super) fn into_stream(
         self,
         backend: Arc<dyn Backend>,
@@ -82,7 +82,7 @@ impl Call {
         }
     }
 
-    /// Finished samples first: when everything is ready, what was drawn gets out before anything else is looked at.
+    /// Finished samples first: when everything is ready, drawn samples are sent before anything else is handled.
     async fn next(&mut self) -> Next {
         tokio::select! {
             biased;

@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
-/// A running worker with everything that a test may want to hold.
+/// A running worker, with everything that a test may want to access.
 pub struct Cluster {
     pub client: SamplingServiceClient<Channel>,
     pub script: ScriptHandle,
@@ -93,13 +93,13 @@ impl Cluster {
         Ok(Call { requests, responses: response.into_inner() })
     }
 
-    /// What the worker answers when it is asked.
+    /// The load that the worker reports when asked.
     pub async fn load(&self) -> v1::Load {
         let info = self.client.clone().get_info(v1::GetInfoRequest {}).await.unwrap();
         info.into_inner().load.unwrap()
     }
 
-    /// The worker as the directory shows it, once it does.
+    /// The worker's entry in the directory, once there is one.
     pub async fn wait_until_announced(&self) {
         let mut updates = self.directory.watch();
         while let Some(update) = updates.next().await {

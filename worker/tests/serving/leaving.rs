@@ -1,4 +1,4 @@
-//! A worker goes down: in order, cut at its grace, or with its backend.
+//! A worker leaves: in order, cut off at the end of its grace period, or with its backend.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn a_shutdown_leaves_in_order_and_lets_running_samples_finish() {
     }
     assert!(!cluster.health.is_serving(), "not serving before the registration is withdrawn");
 
-    // From the withdrawal on, admission closes; the call that runs goes on.
+    // Once it has withdrawn, it admits no new calls; the call that is running continues.
     let refused = loop {
         match cluster.call(example_group(1)).await {
             Err(error) => break error,
@@ -55,7 +55,7 @@ async fn a_shutdown_leaves_in_order_and_lets_running_samples_finish() {
     cluster.ended.await.unwrap().unwrap();
 }
 
-/// Clients that say nothing must not use up the time that drained calls have to flush, let alone the grace.
+/// Silent clients must not use up the time that drained calls have for flushing, let alone the grace period.
 #[tokio::test]
 async fn a_worker_with_nothing_in_flight_leaves_within_three_seconds_whoever_stays_connected() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -69,7 +69,7 @@ async fn a_worker_with_nothing_in_flight_leaves_within_three_seconds_whoever_sta
     half_a_preface.write_all(b"PRI * HTTP").await.unwrap();
     let channel = Connector::new().connect(&format!("http://{address}")).unwrap();
     let mut idle = SamplingServiceClient::new(channel);
-    // Connections are taken in order: all are there when this is answered.
+    // Connections are accepted in order: all are open when this is answered.
     idle.get_info(v1::GetInfoRequest {}).await.unwrap();
 
     tokio::time::pause();

@@ -1,4 +1,4 @@
-//! A worker over a scripted backend, through gRPC in memory: what it draws, refuses and tells.
+//! A worker over a scripted backend, through gRPC in memory: what it draws, rejects and reports.
 
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
@@ -63,7 +63,7 @@ async fn a_cancel_is_heard_while_nobody_reads_the_responses() {
         }));
     let call = cluster.call(example_group(64)).await.unwrap();
     cluster.script.wait_for_ends(63).await;
-    // Far more has been drawn than fits between worker and caller.
+    // Many more have been drawn than fit between worker and caller.
     call.cancel(&[0]).await;
     cluster.script.wait_for_cancel(0).await;
     assert_eq!(call.rest().await.len(), 65);

@@ -1,4 +1,4 @@
-//! What an upstream must not do, and sometimes does: each is a typed failure, never a number.
+//! Faults that upstreams must not have but sometimes do: each becomes a typed failure, never a number.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig};
 use crate::server::{Reply, Server};
 use crate::{BOX, config, connect, draw, group, llama_cpp, samples};
 
-/// How the one sample of a group fails whose text is answered so, and how often it was asked for.
+/// How a group's only sample fails if the request for its text gets `reply`, and how often it was requested.
 async fn failure(reply: impl Fn() -> Reply + Send + Sync + 'static) -> (String, usize) {
     let (failure, asked) = fails(reply).await;
     assert_eq!(failure.kind, FailureKind::Worker);
@@ -85,7 +85,7 @@ async fn what_the_upstream_refuses_is_not_asked_again_and_is_no_loss_of_a_worker
 
 #[tokio::test]
 async fn a_stream_that_is_cut_anywhere_is_no_sample() {
-    // The recorded box closes in the last tenth; half of the cuts fall into the middle of a line.
+    // The recorded box closes in the last tenth; half of the cuts are in the middle of a line.
     for tenth in 0..9 {
         let (detail, asked) = failure(move || Reply::bytes(&BOX[..BOX.len() * tenth / 10])).await;
         assert!(

@@ -1,5 +1,5 @@
-//! A real gateway, smg, in front of a real llama-server (`make upstream-tests`): what comes through, and what a worker makes of
-//! that which does not.
+//! A real gateway, smg, in front of a real llama-server (`make upstream-tests`): what it forwards, and how a worker
+//! handles what it does not forward.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ use crate::{config, draw, samples};
 
 fn smg(upstream: &Program) -> Program {
     let (port, metrics) = (free_port(), free_port());
-    // Its log is stdout.
+    // It logs to stdout.
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$0\" \"$@\" 1>&2"]).arg(named("JURY_SMG"));
     command.args(["launch", "--worker-urls", &upstream.url, "--host", "127.0.0.1"]);
@@ -29,7 +29,7 @@ fn smg(upstream: &Program) -> Program {
     Program { process, url: format!("http://127.0.0.1:{port}") }
 }
 
-/// A worker behind the gateway, which tells no context.
+/// A worker behind the gateway, which does not report the context length.
 fn behind(gateway: &Program, flavour: Option<Flavour>) -> OpenAiConfig {
     OpenAiConfig { flavour, context_tokens: Some(2048), ..config(&gateway.url) }
 }
@@ -68,7 +68,7 @@ async fn a_server_that_is_named_behind_a_gateway_reads_scores_too() {
         let scores = sample.scores().unwrap_or_else(|| panic!("{events:?}"));
         assert!(scores.score_distribution.is_some(), "{scores:?}");
     }
-    // The gateway takes texts alone.
+    // The gateway accepts only text.
     let with_tokens =
         OpenAiConfig { tokenizer: Some(model()), ..behind(&gateway, Some(Flavour::LlamaCpp)) };
     let refused = OpenAiBackend::connect(with_tokens).await.err().expect("no token ids pass");

@@ -1,4 +1,4 @@
-//! Real servers. `make upstream-tests` installs and names them; nothing here runs without.
+//! Real servers. `make upstream-tests` installs them and sets the variables; without those, nothing here runs.
 
 use std::path::PathBuf;
 
@@ -73,7 +73,7 @@ async fn llama_server_draws_free_and_guided_samples_from_tokens_and_from_text() 
     }
 }
 
-/// The same model, the same prompt, the same critique: only arithmetic differs.
+/// The same model, prompt and critique: only the arithmetic differs.
 #[tokio::test]
 #[ignore = "needs a real llama-server: make upstream-tests"]
 async fn scores_read_from_llama_server_are_those_that_the_engine_reads() {
@@ -98,7 +98,7 @@ async fn scores_read_from_vllm_are_those_that_the_engine_reads() {
     }
 }
 
-/// Within a tenth, where scores lie some units apart: the engine multiplies in fewer bits.
+/// Within a tenth, if scores are a few units apart: the engine multiplies with fewer bits.
 #[tokio::test]
 #[ignore = "needs a real vLLM: make upstream-tests"]
 async fn scores_of_a_reward_model_behind_vllm_are_those_that_the_engine_gives() {
@@ -173,7 +173,7 @@ async fn reads_what_the_engine_reads(upstream: &OpenAiBackend) {
     assert!((theirs - ours).abs() < 0.1, "{theirs} and {ours}");
 }
 
-/// What is shown here and no more: with one slot, which batches nothing, and a prompt that is in its cache.
+/// Shown only for this case: with one slot, which batches nothing, and a prompt that is in the server's cache.
 #[tokio::test]
 #[ignore = "needs a real llama-server: make upstream-tests"]
 async fn llama_server_with_one_slot_repeats_a_seed() {
@@ -201,7 +201,7 @@ async fn a_cancelled_sample_stops_in_llama_server() {
     assert!(predicted < 1000.0, "{predicted} tokens were generated");
 }
 
-/// With one place, and by its own count: SmolLM2 says some hundred tokens before it ends by itself.
+/// With one slot, and by the server's own count: SmolLM2 writes some hundred tokens before it ends by itself.
 #[tokio::test]
 #[ignore = "needs a real vLLM: make upstream-tests"]
 async fn a_cancelled_sample_stops_in_vllm() {
@@ -219,7 +219,8 @@ async fn a_cancelled_sample_stops_in_vllm() {
     assert_eq!(metric(&metrics(&server.url).await, "vllm:num_requests_running"), Some(0.0));
 }
 
-/// Cancels a long sample, and draws short ones from a server with one place: they could not be drawn while the first goes on.
+/// Cancels a long sample, and draws short ones from a server with one slot: they could not be drawn while the first
+/// continues.
 pub(crate) async fn cancel_and_draw(backend: &OpenAiBackend) {
     let mut long = group(1, Readout::Free);
     long.settings.max_critique_tokens = 1900;

@@ -1,5 +1,5 @@
-//! Workers in front of other servers: recorded answers, answers that no server should give, and (`live`, ignored unless asked
-//! for) real servers.
+//! Workers in front of other servers: recorded answers, answers that no server should give, and (`live`, ignored by
+//! default) real servers.
 
 #[path = "../../../fabric/tests/grpc/authority.rs"]
 mod authority;
@@ -27,7 +27,7 @@ use jury_worker::backend::{Backend, BackendEvent, EventReceiver, GroupEvents, Gr
 
 use server::{Asked, Reply};
 
-/// llama-server's answers, byte by byte.
+/// llama-server's answers, byte for byte.
 pub(crate) const MODELS: &[u8] = include_bytes!("llama_cpp/models.http");
 pub(crate) const PROPS: &[u8] = include_bytes!("llama_cpp/props.http");
 pub(crate) const HEALTH: &[u8] = include_bytes!("llama_cpp/health.http");
@@ -37,7 +37,7 @@ pub(crate) const LIMIT: &[u8] = include_bytes!("llama_cpp/limit.http");
 pub(crate) const SCORE: &[u8] = include_bytes!("llama_cpp/score.http");
 pub(crate) const TOO_LONG: &[u8] = include_bytes!("llama_cpp/too_long.http");
 
-/// All that llama-server is asked, but for texts.
+/// Answers every request that a llama-server gets, except those for texts.
 pub(crate) fn llama_cpp(asked: &Asked, text: impl FnOnce() -> Reply) -> Reply {
     match asked.path.as_str() {
         "/v1/models" => Reply::bytes(MODELS),
@@ -82,7 +82,7 @@ pub(crate) fn start(backend: &OpenAiBackend, group: SampleGroup) -> (GroupHandle
     (backend.start(group, events), receiver)
 }
 
-/// All events of a group but progress.
+/// All events of a group except progress.
 pub(crate) async fn draw(backend: &OpenAiBackend, group: SampleGroup) -> Vec<BackendEvent> {
     let (_handle, mut receiver) = start(backend, group);
     let mut events = Vec::new();

@@ -1,4 +1,5 @@
-//! The watch over a server: whether it lives, how busy it is, and whether it is still the same. Time stands still but for what a test lets pass.
+//! The monitor of a server: whether the server is alive, how busy it is, and whether it is still the same. Time
+//! advances only when a test advances it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,17 +12,17 @@ use serde_json::json;
 use crate::server::{Asked, Reply, Server};
 use crate::{BOX, HEALTH, MODELS, PROPS, connect, draw, group, llama_cpp, samples};
 
-/// A little more than what lies between two looks of the monitor, since timers round.
+/// Slightly more than the monitor's interval, since timers round.
 const EVERY: Duration = Duration::from_millis(2_010);
 
-/// What a llama-server answers now.
+/// A llama-server's current answers.
 #[derive(Debug, Clone)]
 struct State {
     is_healthy: bool,
-    /// Of the list of models; empty: the recorded one.
+    /// The list of models; empty: the recorded one.
     models: &'static str,
     build: &'static str,
-    /// Of its metrics; `None`: it was started without.
+    /// Its metrics; `None`: it was started without them.
     metrics: Option<String>,
 }
 
@@ -29,8 +30,8 @@ struct State {
 struct Watched {
     server: Server,
     state: Arc<Mutex<State>>,
-    /// While it is there, a thread waits for it, and the runtime does not move its clock by itself: it could not know that an answer
-    /// is on its way.
+    /// As long as this exists, a thread waits for it, and the runtime does not advance its clock by itself: it could
+    /// not know that an answer is on its way.
     _standstill: std::sync::mpsc::Sender<()>,
 }
 
@@ -41,7 +42,7 @@ fn metrics(deferred: u32, decoded: u64) -> Option<String> {
     ))
 }
 
-/// Each connection stays open until the worker closes it, so that a test sees when an answer was read.
+/// Each connection stays open until the worker closes it, so that a test sees when an answer has been read.
 fn answer(asked: &Asked, state: &State) -> Reply {
     let unavailable = || Reply::with_status("503 Busy", "application/json", "{}");
     let reply = match (asked.path.as_str(), &state.metrics) {
@@ -71,7 +72,7 @@ impl Watched {
         let (standstill, ends) = std::sync::mpsc::channel::<()>();
         tokio::time::pause();
         tokio::task::spawn_blocking(move || ends.recv().is_err());
-        // The monitor begins to wait.
+        // Lets the monitor begin to wait.
         tokio::task::yield_now().await;
         (Self { server, state, _standstill: standstill }, backend)
     }
@@ -80,7 +81,7 @@ impl Watched {
         change(&mut self.state.lock().expect("no test panics in it"));
     }
 
-    /// Lets the monitor look once; over when the worker has read the answer to the last that it asks for then.
+    /// Lets the monitor check once; returns when the worker has read the answer to the last request of that check.
     async fn look(&self, last: &str) {
         let asked = self.server.asked_for(last);
         tokio::time::advance(EVERY).await;
@@ -90,14 +91,14 @@ impl Watched {
         self.server.wait_for_closed(self.server.asked().len()).await;
     }
 
-    /// A look that fails.
+    /// A check that fails.
     async fn fails(&self) {
         self.now(|state| state.is_healthy = false);
         self.look("/health").await;
     }
 }
 
-/// How a group is told that nothing is drawn; `None` where it is.
+/// The error of a group that is not drawn; `None` if it is drawn.
 async fn refusal(backend: &OpenAiBackend) -> Option<String> {
     let events = draw(backend, group(2, Readout::Free)).await;
     if samples(&events).len() == 2 {
@@ -148,7 +149,7 @@ async fn a_server_that_comes_back_as_another_ends_the_worker() {
         [(other_model, "", "/v1/models"), (other_weights, "", "/props"), ("", "b2", "/props")]
     {
         let (watched, backend) = Watched::start().await;
-        // However short it was away.
+        // However short its absence.
         watched.fails().await;
         watched.now(|state| (state.models, state.build, state.is_healthy) = (models, build, true));
         watched.look(last).await;
@@ -192,7 +193,7 @@ async fn load_has_what_waits_at_the_server_and_steps_only_while_it_counts() {
     watched.now(|state| state.metrics = metrics(0, 9));
     watched.look("/metrics").await;
     assert_eq!((backend.load().queued, backend.load().steps), (0, steps + 2));
-    // What it sends us is work as well.
+    // What it sends us counts as work as well.
     assert_eq!(refusal(&backend).await, None);
     assert!(backend.load().steps > steps + 2);
     watched.now(|state| state.metrics = None);
@@ -206,7 +207,7 @@ async fn samples_that_a_server_lost_as_it_died_are_told_as_failed_once_the_worke
     let dead = is_dead.clone();
     let server =
         Server::start(move |asked| match dead.load(std::sync::atomic::Ordering::Relaxed) {
-            // A connection that closes without a word.
+            // A connection that is closed without an answer.
             true => Reply::bytes(Vec::new()),
             false => llama_cpp(asked, || Reply::bytes(BOX)),
         })

@@ -1,4 +1,5 @@
-//! Real servers as processes; each ends with its value. `make upstream-tests` installs them and names them in variables.
+//! Real servers as processes; each ends when its value is dropped. `make upstream-tests` installs them and names them
+//! in variables.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -6,13 +7,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// A server that answers.
+/// A server that accepts requests.
 pub struct Program {
     pub process: Child,
     pub url: String,
 }
 
-/// A llama-server with so many slots of 2,048 tokens.
+/// A llama-server with `slots` slots of 2,048 tokens.
 pub fn llama_server(model: &Path, name: &str, slots: u32) -> Program {
     let mut command = Command::new(named("JURY_LLAMA_SERVER"));
     command.args(["--port", "0", "--metrics", "-t", "1", "--alias", name, "-m"]);
@@ -22,7 +23,7 @@ pub fn llama_server(model: &Path, name: &str, slots: u32) -> Program {
     Program { process, url }
 }
 
-/// A vLLM that serves a folder of floats; with `more` options.
+/// A vLLM that serves a folder with float weights; `more` are further options.
 pub fn vllm(model: &Path, name: &str, more: &[&str]) -> Program {
     let port = free_port();
     let mut command = Command::new(named("JURY_VLLM"));
@@ -31,7 +32,7 @@ pub fn vllm(model: &Path, name: &str, more: &[&str]) -> Program {
     command.args(["--dtype", "float32"]).args(more);
     for (variable, value) in [
         ("VLLM_CPU_KVCACHE_SPACE", "1"),
-        // Threads that are bound to a core spin there, whoever else works on it.
+        // Threads that are bound to a core spin on it, whatever else needs the core.
         ("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
         ("OMP_NUM_THREADS", "1"),
         ("VLLM_NO_USAGE_STATS", "1"),
@@ -44,21 +45,21 @@ pub fn vllm(model: &Path, name: &str, more: &[&str]) -> Program {
     Program { process, url: format!("http://127.0.0.1:{port}") }
 }
 
-/// What a variable names.
+/// The path in a variable.
 pub fn named(variable: &str) -> PathBuf {
     let named = std::env::var_os(variable);
     named.unwrap_or_else(|| panic!("make upstream-tests sets {variable}")).into()
 }
 
-/// For programs that take no port 0.
+/// A free port, for programs that do not accept port 0.
 pub fn free_port() -> String {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     free.expect("a free port").port().to_string()
 }
 
-/// Waits for the line of its log that says it is ready; that line.
+/// Waits for the log line that says that the program is ready, and returns it.
 pub fn start(mut command: Command, ready: &str) -> (Child, String) {
-    // A group of its own, since vLLM's engine is a process beside the one that is started.
+    // A separate process group, since vLLM's engine is a child process.
     command.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let log = BufReader::new(process.stderr.take().expect("it is piped"));
@@ -66,13 +67,13 @@ pub fn start(mut command: Command, ready: &str) -> (Child, String) {
     let mut said = Vec::new();
     for line in lines.by_ref() {
         if line.contains(ready) {
-            // Read on, or its log would block it.
+            // The log must be read, or the program blocks on it.
             std::thread::spawn(move || lines.for_each(drop));
             return (process, line);
         }
         said.push(line);
     }
-    // It has closed its log, so it ends.
+    // It has closed its log, so it is ending.
     let status = process.wait();
     panic!("{command:?} ended, {status:?}:\n{}", said.join("\n"));
 }

@@ -1,4 +1,5 @@
-//! Meta RMs behind servers: what vLLM 0.32 answered, what SGLang answers by its published source, and what must never become a score.
+//! Meta RMs on servers: what vLLM 0.32 answered, what SGLang answers according to its published source, and what must
+//! never become a score.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,19 +19,19 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::server::{Asked, Reply, Server};
 
-/// vLLM's answers with that model, byte by byte but for its path; `connection: close` was added.
+/// vLLM's answers with that model, byte for byte except for its path; `connection: close` was added.
 const MODELS: &[u8] = include_bytes!("vllm/models.http");
 const VERSION: &[u8] = include_bytes!("vllm/version.http");
 const CLASSIFY: &[u8] = include_bytes!("vllm/classify.http");
 const POOLING: &[u8] = include_bytes!("vllm/pooling.http");
 const TOO_LONG: &[u8] = include_bytes!("vllm/too_long.http");
 
-/// A tiny reward model; only its tokenizer is read.
+/// A tiny reward model, of which only the tokenizer is read.
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/gemma2_reward")
 }
 
-/// vLLM with a reward model whose score is the count of tokens, or the sum of all bytes, less a half.
+/// A vLLM with a reward model whose score is the number of tokens, or the sum of all bytes, minus a half.
 fn vllm(asked: &Asked) -> Reply {
     match asked.path.as_str() {
         "/v1/models" => Reply::bytes(MODELS),
@@ -47,7 +48,7 @@ fn size(body: &Value) -> usize {
     }
 }
 
-/// In the form of vLLM 0.32.
+/// In vLLM 0.32's format.
 fn classified(body: &Value, size: usize) -> Reply {
     let raw = size as f64 - 0.5;
     let score = if body["use_activation"] == false { raw } else { 1.0 / (1.0 + (-raw).exp()) };
@@ -80,13 +81,13 @@ async fn connected(server: &Server) -> OpenAiMeta {
     connect(&server.url, Some(folder())).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The outcomes of a ranking, in their order.
+/// The outcomes of a ranking, in order.
 async fn outcomes(backend: &OpenAiMeta, request: RankRequest) -> Vec<Result<f64, Failure>> {
     let ranked = backend.rank(request).await.unwrap_or_else(|error| panic!("{error}"));
     ranked.into_iter().map(|Ranked { outcome, .. }| outcome).collect()
 }
 
-/// A ranking whose texts have these many letters.
+/// A ranking whose texts have these numbers of letters.
 fn ranking(lengths: &[usize]) -> RankRequest {
     let mut request = example_ranking(lengths.len() as u32);
     for (said, &length) in request.trajectories.iter_mut().zip(lengths) {
@@ -271,7 +272,7 @@ async fn what_is_no_score_is_a_typed_failure_of_its_trajectory_alone() {
             TooLong,
             "301 tokens is longer than the upstream's context of 128",
         ),
-        // SGLang, by its source.
+        // SGLang, according to its source.
         (
             || {
                 let words = "The input (301 tokens) is longer than the model's context length (128 tokens).";
@@ -352,7 +353,7 @@ async fn a_call_ends_with_its_time_and_a_dropped_one_closes_its_connections() {
     assert_eq!(outcomes[1].clone().unwrap_err().kind, FailureKind::TimedOut);
     server.wait_for_closed(1).await;
     let call = tokio::spawn(backend.rank(ranking(&[90, 90])));
-    // Three to try it out, two of the first call, and the one that goes ahead.
+    // Three for the try-out, two of the first call, and the one that goes ahead.
     while server.asked().iter().filter(|asked| asked.path == "/classify").count() < 6 {
         tokio::task::yield_now().await;
     }
@@ -362,7 +363,7 @@ async fn a_call_ends_with_its_time_and_a_dropped_one_closes_its_connections() {
     assert_eq!((backend.load().running, backend.load().queued), (0, 0));
 }
 
-/// Their prompt had four tokens, others than any of ours: the answer is a score, and not to what was asked.
+/// The server's prompt had four tokens, different from ours: the answer is a score, but not of what was asked.
 #[tokio::test]
 async fn recorded_scores_are_read_and_those_of_another_prompt_are_refused() {
     for (path, recorded) in [("/classify", CLASSIFY), ("/pooling", POOLING)] {

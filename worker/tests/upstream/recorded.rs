@@ -1,4 +1,4 @@
-//! What llama-server really sends, read.
+//! Parses what llama-server really sends.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -68,7 +68,7 @@ async fn a_server_can_do_what_it_does_when_it_is_tried() {
     };
     let refusals = AtomicUsize::new(0);
     let server = Server::start(move |asked| match &asked.body {
-        // What it cannot do for a moment it can do.
+        // What it cannot do for a moment still counts as something that it can do.
         body if body["n"] == 2 && refusals.fetch_add(1, Ordering::Relaxed) == 0 => {
             Reply::with_status("429 Too Many Requests", "application/json", "{}")
         }
@@ -125,7 +125,7 @@ async fn guided_scores_come_from_probabilities_and_not_from_what_the_text_says()
         let mean: f64 =
             distribution.iter().zip(1..).map(|(share, score)| share * f64::from(score)).sum();
         assert!((mean - score).abs() < 1e-9 && *score != 8.0 && *score != 7.0, "{score}");
-        // In the recording 8 has e^-2.13 and 2 has e^-2.24.
+        // In the recording, 8 has e^-2.13 and 2 has e^-2.24.
         assert!((distribution[7] / distribution[1] - (2.24_f64 - 2.13).exp()).abs() < 0.02);
     }
     let mass = scores.readout_mass.unwrap();
@@ -164,7 +164,7 @@ async fn a_prompt_beyond_the_servers_context_is_told_as_that() {
     assert_eq!(too_long.over_by, 3031 - 1984);
 }
 
-/// vLLM's recorded answer, and SGLang's in a stream that has begun, by its source.
+/// vLLM's recorded answer, and SGLang's answer in a stream that has begun, according to its source.
 #[tokio::test]
 async fn each_servers_words_for_a_prompt_that_is_too_long_are_understood() {
     type Make = fn() -> Reply;

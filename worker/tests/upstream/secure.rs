@@ -1,4 +1,4 @@
-//! Upstreams behind TLS, with certificates of an authority that no machine trusts by itself.
+//! Upstreams behind TLS, with certificates of an authority that no machine trusts by default.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::authority::{Authority, Signed};
 use crate::server::{Reply, Server};
 use crate::{BOX, config, draw, group, llama_cpp, samples};
 
-/// Looked at often, so that no test waits long.
+/// A short interval, so that no test waits long.
 const LOOKED_AT: Duration = Duration::from_millis(20);
 
 fn certificate(file: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(file).expect("a certificate of this test")
 }
 
-/// llama-server's recorded answers over TLS, for those who show a certificate of `clients` where that is given.
+/// Serves llama-server's recorded answers over TLS; if `clients` is given, only to clients with a certificate from it.
 async fn server(shown: &Signed, clients: Option<&Authority>) -> Server {
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -65,7 +65,7 @@ async fn draws(backend: &OpenAiBackend) {
     assert!(drawn.len() == 1 && drawn[0].failure().is_none(), "{events:?}");
 }
 
-/// A folder, and an authority in it.
+/// A folder with an authority in it.
 fn lab() -> (TempDir, Authority) {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new(folder.path(), "lab");
@@ -104,7 +104,7 @@ async fn nothing_is_asked_of_an_upstream_that_is_not_trusted_or_does_not_trust()
         (&mutual, Some(tls(&lab.ca, None))),
         (&mutual, Some(tls(&lab.ca, Some(&stranger)))),
     ] {
-        // It tries again, as with any server that cannot be reached yet.
+        // It retries, as with any server that cannot be reached yet.
         tokio::select! {
             _ = connect(server, tls) => panic!("it was trusted"),
             () = server.wait_for_refused(2) => {}

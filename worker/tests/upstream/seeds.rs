@@ -1,4 +1,4 @@
-//! Seeds and salts of a real vLLM (`make upstream-tests`), by its own counts and texts.
+//! Seeds and salts of a real vLLM (`make upstream-tests`), checked by its own counts and texts.
 
 use jury_grm::domain::{Readout, Sample};
 use jury_grm::prompt::{Span, Trust};
@@ -9,10 +9,10 @@ use crate::live::{brief, connect, metrics, model};
 use crate::programs::{self, Program, named};
 use crate::{draw, samples};
 
-/// Tokens of a block of its cache, the smallest that it takes on a CPU: a prompt shares whole blocks alone.
+/// Tokens of a block of its cache, the smallest size that it accepts on a CPU: prompts share only whole blocks.
 const BLOCK: u32 = 128;
 
-/// A sample of a prompt of many blocks, of a tenant with this salt.
+/// A sample of a prompt of many blocks, for a tenant with this salt.
 fn long(salt: Option<&str>) -> SampleGroup {
     let mut group = brief(1, Readout::Free);
     let text =
@@ -26,7 +26,7 @@ fn long(salt: Option<&str>) -> SampleGroup {
 async fn one(backend: &OpenAiBackend, group: SampleGroup) -> Sample {
     let events = draw(backend, group).await;
     let drawn = samples(&events);
-    // So short a text may have no scores.
+    // Such a short text need not have scores.
     assert!(drawn.len() == 1 && !drawn[0].critique.is_empty(), "{events:?}");
     drawn[0].clone()
 }
@@ -51,7 +51,7 @@ async fn shares_prompts_within_a_salt_alone(backend: &OpenAiBackend, server: &Pr
         let before = hits().await;
         let sample = one(backend, long(salt)).await;
         assert!(sample.prompt_tokens > 2 * BLOCK, "{sample:?}");
-        // The last token is computed whatever the cache has.
+        // The last token is computed whatever the cache contains.
         let whole_blocks = f64::from((sample.prompt_tokens - 1) / BLOCK * BLOCK);
         seen.push((hits().await - before) / whole_blocks);
     }
@@ -59,7 +59,7 @@ async fn shares_prompts_within_a_salt_alone(backend: &OpenAiBackend, server: &Pr
     assert_eq!(seen, [0.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
 }
 
-/// What is shown here and no more: with one place, which batches nothing, and a prompt that is in its cache.
+/// Shown only for this case: with one slot, which batches nothing, and a prompt that is in the server's cache.
 async fn repeats_a_seed(backend: &OpenAiBackend) {
     let mut texts = Vec::new();
     for seed in [5, 6, 5, 5 + (1 << 40)] {
@@ -69,6 +69,6 @@ async fn repeats_a_seed(backend: &OpenAiBackend) {
     }
     assert_eq!(texts[0], texts[2]);
     assert_ne!(texts[0], texts[1]);
-    // On a CPU vLLM draws by the lowest 32 bits alone.
+    // On a CPU, vLLM uses only the lowest 32 bits.
     assert_ne!(texts[0], texts[3]);
 }

@@ -9,16 +9,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-/// What a request is answered with.
+/// The answer to a request.
 pub struct Reply {
     pub bytes: Vec<u8>,
     /// Keep the connection open until the client closes it.
     pub hangs: bool,
-    /// Sent again and again meanwhile; empty: nothing.
+    /// Sent repeatedly in the meantime; empty: nothing.
     pub meanwhile: &'static str,
 }
 
-/// A request that came.
+/// A request that was received.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub path: String,
@@ -68,7 +68,7 @@ impl Reply {
         self
     }
 
-    /// As [`Self::and_hang`], with these bytes again and again.
+    /// As [`Self::and_hang`], sending these bytes repeatedly.
     pub fn and_babble(self, meanwhile: &'static str) -> Self {
         Self { meanwhile, ..self.and_hang() }
     }
@@ -94,7 +94,7 @@ impl Server {
         })
     }
 
-    /// Serves what `open` makes of accepted connections; nothing: they were refused.
+    /// Serves the connections that `open` makes of accepted ones; `None` means that the handshake failed.
     fn listen<C, O>(
         listener: TcpListener,
         scheme: &str,
@@ -130,13 +130,13 @@ impl Server {
         server
     }
 
-    /// Waits until so many handshakes have failed.
+    /// Waits until `count` handshakes have failed.
     pub async fn wait_for_refused(&self, count: usize) {
         let mut refused = self.refused.subscribe();
         refused.wait_for(|refused| *refused >= count).await.expect("a socket of this test");
     }
 
-    /// Requests so far, in the order in which they came.
+    /// Requests so far, in order of arrival.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("a socket of this test").clone()
     }
@@ -151,7 +151,7 @@ impl Server {
         self.asked().iter().filter(|asked| asked.path == path).count()
     }
 
-    /// Waits until the client has closed so many connections that hung.
+    /// Waits until the client has closed `count` connections that hung.
     pub async fn wait_for_closed(&self, count: usize) {
         self.closed
             .subscribe()
@@ -171,7 +171,7 @@ async fn serve(
     let Reply { bytes, hangs, meanwhile } = answer(&request);
     asked.lock().expect("a socket of this test").push(request);
     drop(connection.write_all(&bytes).await);
-    // Where TLS has it buffered.
+    // In case TLS has buffered it.
     drop(connection.flush().await);
     if hangs {
         let mut rest = [0; 16];

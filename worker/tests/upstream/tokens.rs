@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use crate::server::{Asked, Reply, Server};
 use crate::{config, draw, group, llama_cpp, samples};
 
-/// A tiny model of random weights; only its tokenizer is read.
+/// A tiny model with random weights, of which only the tokenizer is read.
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/llama")
 }
 
-/// A llama-server with that tokenizer that counts `extra` tokens more than it is sent.
+/// A llama-server with that tokenizer that counts `extra` more tokens than it was sent.
 fn server(extra: usize) -> impl Fn(&Asked) -> Reply + Send + Sync + 'static {
     let tokenizer = Tokenizer::load(&folder()).expect("as our worker asks");
     move |asked| match asked.path.as_str() {

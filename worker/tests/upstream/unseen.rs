@@ -1,4 +1,5 @@
-//! Servers that nobody here has run, by their published source: SGLang 0.5 (`entrypoints/openai`) and TensorRT-LLM 1.2 (`serve`).
+//! Servers that were not run for these tests, simulated according to their published source: SGLang 0.5
+//! (`entrypoints/openai`) and TensorRT-LLM 1.2 (`serve`).
 
 use jury_grm::domain::{Finish, Issue, Readout, Sample};
 use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig};
@@ -11,7 +12,7 @@ use crate::{config, draw, group, samples};
 const PIECES: [&str; 3] = ["The first is right.\n", "Scores: \\boxed{8", ", 7}"];
 const PROMPT_TOKENS: u32 = 40;
 
-/// The likeliest tokens where a score begins, as both write them for a conversation.
+/// The likeliest tokens at the beginning of a score, in the format that both use for a conversation.
 fn scores() -> Value {
     let token = |(text, probability): (&str, f64)| json!({"token": text, "logprob": probability.ln(), "bytes": text.as_bytes()});
     let listed = [("8", 0.7), ("7", 0.1), ("9", 0.1), ("1", 0.04), ("6", 0.03), ("x", 0.02)];
@@ -40,7 +41,7 @@ fn not_found() -> Reply {
     Reply::with_status("404 Not Found", "application/json", r#"{"detail":"Not Found"}"#)
 }
 
-/// Counts with every chunk, thoughts as null, `matched_stop` beside the reason.
+/// Counts with every chunk, thoughts as null, `matched_stop` next to the reason.
 fn sglang(asked: &Asked) -> Reply {
     let usage = |generated: usize| {
         json!({
@@ -81,7 +82,7 @@ fn sglang(asked: &Asked) -> Reply {
     }
 }
 
-/// Counts at the end alone, thoughts under both names, no length of its context.
+/// Counts only at the end, thoughts under both names, no context length.
 fn tensorrt_llm(asked: &Asked) -> Reply {
     match asked.path.as_str() {
         "/v1/models" => Reply::json(&json!({

@@ -1,6 +1,7 @@
-//! What vLLM 0.32 really sent with SmolLM2, read: byte by byte but for the path of its model; `connection: close` was asked for.
+//! What vLLM 0.32 really sent with SmolLM2, byte for byte except for the model's path; `connection: close` was
+//! requested.
 //!
-//! All prompts had 68 tokens, and it was told what to say, so that its text has a box.
+//! All prompts had 68 tokens, and the prompt dictated the answer, so that its text has a box.
 
 use std::path::PathBuf;
 
@@ -18,13 +19,14 @@ use crate::{config, connect, draw, group, samples};
 const MODELS: &[u8] = include_bytes!("vllm/judge.http");
 const VERSION: &[u8] = include_bytes!("vllm/version.http");
 const HEALTH: &[u8] = include_bytes!("vllm/health.http");
-/// Of a conversation: a text as a stream, one token, the likeliest tokens where a score begins, a grammar of one word, a refusal.
+/// From a conversation: a text as a stream, one token, the likeliest tokens at the beginning of a score, a grammar of
+/// one word, a rejection.
 const CHAT: &[u8] = include_bytes!("vllm/chat.http");
 const CHAT_COUNT: &[u8] = include_bytes!("vllm/chat_count.http");
 const CHAT_SCORES: &[u8] = include_bytes!("vllm/chat_scores.http");
 const WORD: &[u8] = include_bytes!("vllm/word.http");
 const CHAT_TOO_LONG: &[u8] = include_bytes!("vllm/chat_too_long.http");
-/// Of token ids: the same, and the probabilities of tokens that were named.
+/// From token ids: the same, and the probabilities of named tokens.
 const TOKENS: &[u8] = include_bytes!("vllm/tokens.http");
 const TOKENS_COUNT: &[u8] = include_bytes!("vllm/tokens_count.http");
 const TOKENS_LISTED: &[u8] = include_bytes!("vllm/tokens_listed.http");
@@ -57,7 +59,8 @@ fn vllm(asked: &Asked, text: &'static [u8]) -> Reply {
     })
 }
 
-/// Its answer to one token, with the count of the prompt that was sent: the worker's first has not the recorded length.
+/// The answer to one token, with the count of the prompt that was sent: the worker's first prompt does not have the
+/// recorded length.
 fn counted(body: &Value) -> Reply {
     let recorded = String::from_utf8_lossy(TOKENS_COUNT);
     let answer = recorded.split_once("\r\n\r\n").expect("a head and a body").1;
@@ -66,7 +69,7 @@ fn counted(body: &Value) -> Reply {
     Reply::json(&answer)
 }
 
-/// A tokenizer of ours; vLLM takes any ids.
+/// One of our tokenizers; vLLM accepts any ids.
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/llama")
 }
@@ -76,7 +79,7 @@ async fn connected(server: &Server, tokenizer: Option<PathBuf>) -> OpenAiBackend
     OpenAiBackend::connect(config).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A group whose prompt has so many tokens.
+/// A group whose prompt has `n` tokens.
 fn of_tokens(n: usize, readout: Readout) -> (SampleGroup, Vec<u32>) {
     let tokenizer = Tokenizer::load(&folder()).expect("it is a fixture");
     let mut group = group(1, readout);
@@ -97,7 +100,7 @@ fn assert_read_out(scores: &Scores, n_scores: usize) {
     assert_eq!((scores.scores.len(), distributions.len()), (n_scores, n_scores));
     for (score, distribution) in scores.scores.iter().zip(distributions) {
         assert!((distribution.iter().sum::<f64>() - 1.0).abs() < 1e-9);
-        // By its log-probabilities 8 had 0.57, 7 and 9 0.06 each, and the others of one digit 0.03 or less.
+        // By its log-probabilities 8 had 0.57, 7 and 9 had 0.06 each, and the other single digits 0.03 or less.
         assert!(distribution[7] > 0.6 && distribution[6] > distribution[5], "{distribution:?}");
         assert!(*score > 6.5 && *score < 7.5, "{score}");
     }
@@ -108,7 +111,7 @@ fn assert_read_out(scores: &Scores, n_scores: usize) {
 fn assert_is_its_text(sample: &Sample) {
     assert_eq!(sample.scores().expect("it has a box").scores, [8.0, 7.0]);
     assert_eq!((sample.critique.trim(), sample.finish), ("The first is right.", Finish::Box));
-    // The box is its nineteenth token; what came behind was not waited for.
+    // The box closes with its nineteenth token; the worker did not wait for what followed.
     assert_eq!((sample.prompt_tokens, sample.generated_tokens), (68, 19));
 }
 
@@ -178,7 +181,7 @@ async fn token_ids_go_to_vllm_as_they_are_and_its_text_and_named_tokens_are_read
     assert!(failure.detail.contains("read a prompt of 68 tokens where 69 were sent"), "{failure}");
 }
 
-/// It stops counting where it knows enough.
+/// It stops counting once it knows that the text is too long.
 #[tokio::test]
 async fn a_text_beyond_vllms_context_is_too_long_by_as_much_as_it_tells() {
     let server = Server::start(|asked| vllm(asked, CHAT_TOO_LONG)).await;

@@ -1,4 +1,4 @@
-//! The words of a script.
+//! The vocabulary of a script.
 
 use std::time::Duration;
 
@@ -11,46 +11,46 @@ use jury_proto::convert::{TooLarge, TooLong};
 use super::STATE_WIDTH;
 use crate::reading::{DrawnText, Reader};
 
-/// What becomes of a group.
+/// What happens to a group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GroupAct {
     /// Its samples are drawn.
     Draw,
-    /// Refused: the prompt does not fit.
+    /// Rejected: the prompt does not fit.
     TooLong(TooLong),
-    /// Refused: the prompt does not fit this worker's memory.
+    /// Rejected: the prompt does not fit this worker's memory.
     TooLarge(TooLarge),
-    /// Refused: no room now.
+    /// Rejected: no room now.
     Busy(Duration),
 }
 
-/// What becomes of trajectories that are to be ranked.
+/// What happens to trajectories that are to be ranked.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RankAct {
     /// Each gets its [`scripted_score`].
     Rank,
-    /// The same, of texts whose special tokens were neutralised.
+    /// The same, with special tokens in their texts reported as neutralised.
     RankNeutralised,
     /// None gets a score.
     Fail(Failure),
-    /// The call is refused.
+    /// The call is rejected.
     Refuse(JuryError),
     /// They are never answered.
     Hang,
 }
 
-/// What becomes of a sample.
+/// What happens to a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Act {
-    /// What comes of it.
+    /// How it ends.
     pub ending: Ending,
-    /// When.
+    /// When it ends.
     pub gate: Gate,
     /// Progress events before the gate: token counts.
     pub progress: Vec<u32>,
 }
 
-/// What comes of a sample.
+/// How a sample ends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
     /// Scores by a function of seed, order and scale.
@@ -111,10 +111,10 @@ impl Act {
 // === impl Ending ===
 
 impl Ending {
-    /// The sample that comes of it.
+    /// The sample for this ending.
     ///
     /// # Errors
-    /// Its kind, where no sample comes of it at all.
+    /// The kind of failure, if the ending produces no sample at all.
     pub fn sample(&self, spec: &SampleSpec, settings: &Settings) -> Result<Sample, FailureKind> {
         match self {
             Self::BySeed => Ok(scored(spec, settings, by_seed(spec, settings.scale))),
@@ -133,7 +133,7 @@ impl Ending {
 /// Every scripted prompt has this many tokens.
 pub(super) const PROMPT_TOKENS: u32 = 100;
 
-/// A score for each response shown, that depends on the sample's seed and the response alone.
+/// A score for each response shown, which depends only on the sample's seed and the response.
 fn by_seed(spec: &SampleSpec, scale: Scale) -> Vec<f64> {
     let n_choices = u64::from(scale.max.abs_diff(scale.min)) + 1;
     spec.order
@@ -145,13 +145,13 @@ fn by_seed(spec: &SampleSpec, scale: Scale) -> Vec<f64> {
         .collect()
 }
 
-/// The hidden state of a scripted sample, by its seed alone: numbers of -1..1.
+/// The hidden state of a scripted sample, from its seed alone: numbers in -1..1.
 pub fn scripted_state(seed: u64) -> Vec<f32> {
     let number = |place: u64| (mix(seed ^ mix(place)) >> 40) as f32 / (1 << 23) as f32 - 1.0;
     (0..STATE_WIDTH as u64).map(number).collect()
 }
 
-/// The finaliser of SplitMix64: a cheap function that spreads neighbours apart.
+/// The finaliser of SplitMix64: a cheap function that maps neighbouring seeds far apart.
 fn mix(seed: u64) -> u64 {
     let mut bits = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

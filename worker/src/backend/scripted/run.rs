@@ -20,11 +20,11 @@ pub(super) struct Journal {
     pub(super) all_released: bool,
     pub(super) cancelled: Vec<u32>,
     pub(super) ended: Vec<u32>,
-    /// What the load tells.
+    /// The steps that the load reports.
     pub(super) steps: u64,
-    /// Samples begun, over all groups.
+    /// Samples started, over all groups.
     begun: u32,
-    /// Samples whose group vanished before they ended.
+    /// Samples whose group was dropped before they ended.
     abandoned: u32,
 }
 
@@ -71,7 +71,7 @@ impl Running {
         Self { group, pending, events, handle, accepted: Instant::now() }
     }
 
-    /// Draws until every sample has ended, the caller is gone, or the backend died.
+    /// Draws until every sample has ended, the caller is gone, or the backend has died.
     pub(super) async fn run(mut self, cancels: CancelRequests) {
         let mut journal = self.handle.journal.subscribe();
         let mut availability = self.handle.availability.subscribe();
@@ -97,7 +97,7 @@ impl Running {
         }
     }
 
-    /// When the next sample ends that ends by itself; when the group was accepted, if none does.
+    /// When the next sample ends by itself; the time of the group's acceptance if none does.
     fn next_end(&self) -> Instant {
         let times = self.pending.iter().filter_map(|(_, act)| match act.gate {
             Gate::After(time) => Some(time),
