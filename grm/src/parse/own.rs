@@ -3,8 +3,8 @@
 //! The other parts are blanked out, so that no heading and no box is found in them:
 //!
 //! ```text
-//! <think> .. </think>    thoughts, also unclosed ones, and all before a </think> that closes nothing
-//! ``` or ~~~             fenced blocks, also unclosed ones
+//! <think> .. </think>    thoughts, even unclosed, and everything before a </think> that closes nothing
+//! ``` or ~~~             fenced blocks, even unclosed
 //! > ..                   quoted lines
 //! `..`  ".."  “..” «..»  code and quotations inside a line; they end with the line
 //! ```

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start ── seat? no ─> Busy
-//!    └─ yes ─> tokenising ─> mailbox ─> thread: take commands -> cancels -> Engine::step -> events -> GroupEvents
+//!    └─ yes ─> tokenising ─> mailbox ─> thread: messages -> cancels -> Engine::step -> events -> GroupEvents
 //!                          waits for the mailbox only while nothing decodes
 //! ```
 //!

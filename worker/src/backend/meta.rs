@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! rank ── seats? no ─> Overloaded
-//!    └─ yes ─> conversations to tokens (`tokenise`) ─> mailbox ─> thread: take jobs -> drop what nobody wants
+//!    └─ yes ─> conversations to tokens (`tokenise`) ─> mailbox ─> thread: take jobs -> drop abandoned ones
 //!                                                                  -> Engine::step -> states -> scores -> answer
 //! ```
 //!

@@ -2,7 +2,7 @@
 //! end.
 //!
 //! ```text
-//! seat(n) -> waiting --begin()--> running up to the capacity, the rest waits --keep(owed)--> free
+//! seat(n) -> waiting --begin()--> running up to the capacity, the rest wait --keep(owed)--> free
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -3,10 +3,10 @@
 //!
 //! ```text
 //! connect   which server, which model, what can it do?                   (discover, flavour, ability)
-//! start     seat? no -> Busy; is it down? -> failed at once
-//!   group   tokenise, or neutralise special tokens (prompt, neutral); a task a sample
+//! start     seat? no -> Busy; is it down? -> fails at once
+//!   group   tokenise, or neutralise special tokens (prompt, neutral); one task per sample
 //!     draw  one streamed request -> text -> reading; guided: short requests for the scores (readout, slot)
-//! monitor   does it live, how busy is it, is it still the same?
+//! monitor   is it alive, how busy is it, is it still the same?
 //! ```
 //!
 //! Each sample is one request with its own seed: it streams, ends when its text ends, and is cancelled alone. Every

@@ -1,9 +1,9 @@
 //! A backend for our tests and for tests of worker clients: it draws what a script says, when the test says so.
 //!
 //! ```text
-//! on_group(group)  -> Draw | TooLong | Busy          what becomes of a group
-//! on_sample(spec)  -> Act { outcome, gate }           what becomes of a sample, and when
-//! on_rank(request) -> RankAct                     what becomes of trajectories
+//! on_group(group)  -> Draw | TooLong | Busy          what happens to a group
+//! on_sample(spec)  -> Act { outcome, gate }           what happens to a sample, and when
+//! on_rank(request) -> RankAct                     what happens to trajectories
 //! ScriptHandle        release, wait until started, see cancels, die
 //! ```
 //!

@@ -1,10 +1,10 @@
 //! A file gets its final name only when it is complete and correct, and only one process at a time works on it.
 //!
 //! ```text
-//! <folder>/.fetch/<file>.lock     held while a process fetches; the system frees it when the process dies
-//! <folder>/.fetch/<file>/         what has been downloaded so far: an interrupted fetch goes on here
+//! <folder>/.fetch/<file>.lock     held while a process fetches; the system releases it when the process dies
+//! <folder>/.fetch/<file>/         partial downloads, from which an interrupted fetch continues
 //! <folder>/.fetch/<file>.part     being written
-//! <folder>/<file>                 whole, hashed, renamed
+//! <folder>/<file>                 complete, verified, renamed
 //! ```
 
 use std::fs::{self, File, TryLockError};

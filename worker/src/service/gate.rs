@@ -1,7 +1,7 @@
 //! Which groups may start, which are in progress, and when those must leave.
 //!
 //! ```text
-//! open <--open()--close()--> closed: nobody enters, those inside go on --cut()--> those inside leave now, for good
+//! open <--open()--close()--> closed: no new groups, others continue --cut()--> others leave now, for good
 //! ```
 
 use std::collections::BTreeMap;

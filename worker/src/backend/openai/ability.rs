@@ -1,11 +1,11 @@
 //! Finds out what an upstream can do by trying: its own claims are not enough, and most servers make none.
 //!
 //! ```text
-//! /tokenize                      are its tokens ours?                        where there is one and we have a tokenizer
+//! /tokenize                      does it tokenise as we do?                  llama.cpp, if we have a tokenizer
 //! /v1/(chat/)completions         one token: does it take token ids, and read as many as were sent?
-//!    with logprobs               which log-probabilities does it tell?
+//!    with logprobs               which log-probabilities does it report?
 //!    with n = 2                  does one call draw several samples?
-//!    with a grammar of one word  is its text held to it?
+//!    with a grammar of one word  is its text constrained to it?
 //! ```
 
 use jury_engine::Tokenizer;

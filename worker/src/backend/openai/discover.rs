@@ -3,7 +3,7 @@
 //! ```text
 //! /v1/models                             the model, its owner: the flavour
 //! /props | /version | /get_server_info   version, context, places, mode     by flavour
-//! /server_info                           mode of vLLM                       where its operator has opened that
+//! /server_info                           mode of vLLM                       if its operator has enabled that
 //! ```
 
 use serde_json::{Value, json};

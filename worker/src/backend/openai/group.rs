@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare   tokenise, or neutralise; too long?
-//! draw      a task a sample -> Told -> GroupEvents, until every sample has ended or is not wanted
+//! draw      one task per sample -> Told -> GroupEvents, until every sample has ended or is unwanted
 //! ```
 //!
 //! If later requests can reuse a prompt that the upstream has read, the first sample goes ahead alone until the

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! rank ── seats? no ─> Overloaded
-//!    └─ yes ─> conversations: tokens of ours, or turns ─> a request a trajectory (`endpoint`) ─> score, or why there is none
+//!    └─ yes ─> conversations: our tokens, or turns ─> one request each (`endpoint`) ─> a score, or why not
 //! ```
 //!
 //! Each trajectory is one request, so that each fails, ends and is cancelled alone. The first goes ahead, so that the
