@@ -1,4 +1,4 @@
-//! `SamplingService` over a [`Backend`]: the only place that converts between protobuf and domain types.
+//! `SamplingService` over a [`Backend`]: converts protobuf to domain types and back, once.
 //!
 //! ```text
 //! Sample   first message -> check (shape, model, numerics, method, head) -> gate -> backend -> head -> events

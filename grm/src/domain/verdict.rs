@@ -233,7 +233,7 @@ pub struct RunReport {
     pub wasted_tokens: u64,
     /// Samples drawn again after their worker was lost.
     pub reissued: u32,
-    /// Samples also sent to a second worker because the first was slow.
+    /// Samples drawn twice because the first attempt was slow.
     pub hedged: u32,
     /// Ids of the workers that delivered samples, sorted.
     pub workers: Vec<String>,

@@ -8,7 +8,7 @@ const MARKUP: [char; 6] = ['#', '*', '_', '-', ' ', '\t'];
 const INNER_MARKUP: [char; 5] = ['*', '_', '$', ' ', '\t'];
 /// A heading's colon, ASCII or full width.
 const COLON: [char; 2] = [':', '：'];
-/// Most digits of the number before a heading.
+/// Maximum number of digits before a heading.
 const MAX_NUMBER_DIGITS: usize = 2;
 
 /// How much of a `Scores` heading the last line of a text contains.

@@ -27,7 +27,7 @@ pub(super) fn fires(stopping: &Stopping, prefix: &[Sample], level: f64) -> bool 
     let plan = &stopping.plan;
     let rule = stopping.rule.in_force(prefix);
     let n_shown = stopping.shown().count();
-    // Rounds of panels deal anew: no two responses are compared in every sample.
+    // Each round of panels is a new deal: no two responses are compared in every sample.
     let shows_all = plan.samples.iter().all(|spec| spec.order.len() == n_shown);
     if n_shown < 2 || !shows_all {
         return false;

@@ -83,7 +83,7 @@ pub enum MetaError {
         /// The model.
         path: PathBuf,
     },
-    /// The model has a score of its own, so a head is not allowed.
+    /// The model has a score of its own, so it takes no head.
     #[error("{path} has a score of its own and takes no head beside it")]
     TwoScores {
         /// The model.

@@ -23,7 +23,7 @@ const TURN: &str = "a turn like {\"role\": \"user\", \"content\": \"..\"}";
 /// Between two parts of one text, and between a text and a tool call.
 const BETWEEN_PARTS: &str = "\n";
 
-// === the places in an item ===
+// === the fields of an item ===
 
 impl<'de> Deserialize<'de> for Query {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /v1/models                             the model, its owner: the flavour
-//! /props | /version | /get_server_info   version, context, places, mode     by flavour
+//! /props | /version | /get_server_info   version, context, slots, mode      by flavour
 //! /server_info                           mode of vLLM                       if its operator has enabled that
 //! ```
 
