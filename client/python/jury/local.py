@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "qwen2.5-coder-1.5b"
 _GRACE_S = 5
 _LINES_KEPT = 20
+_PROGRESS = "::meter"
+"""End of the target of log lines that report progress."""
 _started: weakref.WeakSet[subprocess.Popen[str]] = weakref.WeakSet()
 """Judges of this process."""
 
@@ -89,6 +91,8 @@ def local(
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
+        # Ctrl-C, which a terminal and Jupyter send to the whole group of processes, ends a call, and not the judge.
+        start_new_session=True,
     )
     _started.add(process)
     try:
@@ -148,12 +152,16 @@ class _Log:
         try:
             event = json.loads(line)
         except ValueError:
-            # How far the fetching and loading of a model is, for the person who waits.
             print(line.rstrip(), file=sys.stderr)
             return
-        if isinstance(event, dict) and event.get("message") == "listening":
+        if not isinstance(event, dict):
+            return
+        if event.get("message") == "listening":
             self._address = event["address"]
             self._told.set()
+        elif str(event.get("target")).endswith(_PROGRESS) or event.get("level") in ("WARN", "ERROR"):
+            # How far the fetching and loading of a model is, for the person who waits.
+            print(event.get("message"), file=sys.stderr)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -64,13 +65,14 @@ def test_a_fork_in_the_middle_of_calls_harms_neither_side(tiny: jury.Client) -> 
     assert len(list(unfinished)) == 49
 
 
-def run(script: str, **variables: str) -> subprocess.Popen[str]:
+def run(script: str, start_new_session: bool = False, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **variables},
+        start_new_session=start_new_session,
     )
 
 
@@ -100,6 +102,50 @@ def test_ctrl_c_ends_a_waiting_call(judge: jury.Client) -> None:
     assert child.wait() == 0
     while judge.status().requests_running > 0:
         pass
+
+
+def test_ctrl_c_at_a_terminal_leaves_the_local_judge_for_the_next_call(tiny_model: str) -> None:
+    child = run(
+        f"""
+        import jury, threading
+        with jury.local({tiny_model!r}) as judge:
+            def tell():
+                while judge.status().requests_running == 0:
+                    pass
+                print("waiting", flush=True)
+            threading.Thread(target=tell).start()
+            try:
+                judge.score("q", ["a"], k=32, max_critique_tokens=4096, budget=600)
+            except KeyboardInterrupt:
+                print(judge.score("q", ["a"], k=1, max_critique_tokens=1, min_readout_mass=0).rewards[0], flush=True)
+        """,
+        start_new_session=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "waiting\n"
+    # As a terminal and Jupyter do: to every process of the group.
+    os.killpg(child.pid, signal.SIGINT)
+    assert 1 <= float(child.stdout.readline()) <= 10
+    assert child.wait() == 0
+
+
+def test_a_local_judge_reports_how_far_its_model_is(tiny_model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with jury.local(tiny_model):
+        assert "loading" in capfd.readouterr().err
+    binary = tmp_path / "jury"
+    lines = [
+        '{"level": "INFO", "message": "fetching a-model, 12 % of 1.1 GB", "target": "jury_terminal::meter"}',
+        '{"level": "WARN", "message": "beware", "target": "jury_engine::engine"}',
+        '{"level": "INFO", "message": "detail", "target": "jury_engine::engine"}',
+        "a line of words",
+    ]
+    binary.write_text("#!/bin/sh\ncat >&2 <<'END'\n" + "\n".join(lines) + "\nEND\nexit 4\n")
+    binary.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JURY_BINARY", str(binary))
+        with pytest.raises(jury.LocalError, match="exit code 4"):
+            jury.local("a-model")
+    assert capfd.readouterr().err == "fetching a-model, 12 % of 1.1 GB\nbeware\na line of words\n"
 
 
 def test_an_interpreter_ends_with_calls_on_their_way(judge: jury.Client) -> None:
