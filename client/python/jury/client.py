@@ -166,7 +166,7 @@ class Client(_Base):
     ) -> Iterator[Answer]:
         """Judges many items over one stream; answers come as they are ready, each with its item's index.
 
-        At most 512 items are taken from ``items`` before their answers have been taken. An item that is malformed or
+        At most 256 items are taken from ``items`` beyond those in flight, before their answers have been taken. An item that is malformed or
         fails gets an answer with its error, and the others go on. Ending the iteration cancels what is unanswered.
 
         ``on_progress`` hears of every item, while the next answer is waited for; nothing after an item's answer. What it
