@@ -9,21 +9,23 @@
 
 An item that fails for itself is unscored. While the *service* is away (coordinator restarting, no worker left), items
 are sent again for as long as the trainer can wait: then a restart costs time, and no reward. What every item would meet,
-such as an unknown token, is raised.
+such as an unknown token, is raised. So is an outage that outlasts patience, when no item of the batch has a verdict.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..batch import Answer
 from ..client import Client
 from ..errors import InvalidArgument, JuryError
 from ..request import make_request
-from .round import Round
+from .round import Round, gave
 from .rows import Outcome, said
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ log = logging.getLogger("jury.trainers")
 MARGIN_S = 6.0
 """The client's grace after the budget, and a second for the way."""
 _ANY_ITEM = ("any", ["any"])
+_judged_at: dict[tuple[str, str | None], float] = {}
+"""When each judge, by address and model, last gave a verdict to this process."""
 
 
 def put_below(timeout: float, consequence: str, patience: float, settings: Settings) -> float:
@@ -44,7 +48,9 @@ def put_below(timeout: float, consequence: str, patience: float, settings: Setti
     limit = timeout - MARGIN_S
     if limit <= 0:
         raise ValueError(f"timeout: must be above {MARGIN_S:g} seconds, is {timeout:g}")
-    budget = settings.setdefault("budget", limit)
+    budget = settings.get("budget")
+    if budget is None:
+        budget = settings["budget"] = limit
     if budget > limit:
         raise ValueError(
             f"budget: at most {limit:g} seconds, or {consequence}; is {budget:g}. Raise the trainer's timeout, and timeout with it"
@@ -55,11 +61,21 @@ def put_below(timeout: float, consequence: str, patience: float, settings: Setti
 class Judge:
     """Judges items, and waits up to ``patience`` seconds for a service that is away.
 
+    A service that is merely busy is waited for longer: until it has given no verdict to any call of this process for as
+    long. With ``has_timeout`` patience bounds that wait as well. ``has_fallback`` is for adapters that have something to
+    give for a batch without any verdict: an outage raises then only if this judge was never there.
+
     Settings that any item would be refused with are raised here, before a training has begun.
     """
 
     def __init__(
-        self, client: Client | str | None, patience: float, **settings: Unpack[Settings]
+        self,
+        client: Client | str | None,
+        patience: float,
+        *,
+        has_timeout: bool = False,
+        has_fallback: bool = False,
+        **settings: Unpack[Settings],
     ) -> None:
         if not (client is None or isinstance(client, (str, Client))):
             raise TypeError(
@@ -72,16 +88,24 @@ class Judge:
             problem = "one id cannot stand for every item of a training; leave it out, each call has an id of its own"
             raise InvalidArgument(f"request_id: {problem}", field="request_id")
         self.patience = patience
+        self._has_timeout = has_timeout
+        self._has_fallback = has_fallback
 
     def judge(self, items: Sequence[dict[str, Any]]) -> list[Outcome]:
         """What came of each item, in order. Raises only what every item would meet."""
         turn = Round(items, self.patience, time.monotonic())
         while True:
-            for answer in self.client.score_many(turn.items()):
-                turn.record(answer)
-            wait = turn.wait(time.monotonic())
+            answers = self.client.score_many(turn.items())
+            for answer in answers:
+                if not self._record(turn, answer):
+                    break
+            # Cancels what is unanswered.
+            close = getattr(answers, "close", None)
+            if close is not None:
+                close()
+            wait = self._wait(turn)
             if wait is None:
-                return _told(turn.outcomes())
+                return self._outcomes(turn)
             _say_again(turn, wait)
             time.sleep(wait)
 
@@ -89,13 +113,38 @@ class Judge:
         """The same on an event loop."""
         turn = Round(items, self.patience, time.monotonic())
         while True:
-            async for answer in self.client.ascore_many(turn.items()):
-                turn.record(answer)
-            wait = turn.wait(time.monotonic())
+            answers = self.client.ascore_many(turn.items())
+            async for answer in answers:
+                if not self._record(turn, answer):
+                    break
+            aclose = getattr(answers, "aclose", None)
+            if aclose is not None:
+                await aclose()
+            wait = self._wait(turn)
             if wait is None:
-                return _told(turn.outcomes())
+                return self._outcomes(turn)
             _say_again(turn, wait)
             await asyncio.sleep(wait)
+
+    def _record(self, turn: Round, answer: Answer) -> bool:
+        if gave(answer):
+            _judged_at[self._judge()] = time.monotonic()
+        return turn.record(answer)
+
+    def _wait(self, turn: Round) -> float | None:
+        judged_at = -math.inf if self._has_timeout else _judged_at.get(self._judge(), -math.inf)
+        return turn.wait(time.monotonic(), judged_at)
+
+    def _outcomes(self, turn: Round) -> list[Outcome]:
+        outcomes = turn.outcomes()
+        was_there = self._judge() in _judged_at
+        absence = turn.absence(was_there)
+        if absence is not None and not (was_there and self._has_fallback):
+            raise absence
+        return _told(outcomes)
+
+    def _judge(self) -> tuple[str, str | None]:
+        return self.client.address, self.client.settings.get("model")
 
 
 def _say_again(turn: Round, wait: float) -> None:

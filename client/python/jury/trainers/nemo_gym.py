@@ -38,7 +38,7 @@ class JuryServerConfig(BaseResourcesServerConfig):
     """Where the judge is, and how it judges."""
 
     address: str
-    """Of a coordinator; several, comma-separated, share the load."""
+    """Of a coordinator."""
     settings: dict[str, Any] = {}
     """Settings of every call, such as ``k`` and ``budget``."""
     patience: float = PATIENCE_S
@@ -60,7 +60,9 @@ class JuryServer(SimpleResourcesServer):
     def model_post_init(self, context: Any) -> None:
         """Makes the judge, so that a setting that is refused stops the server before its first rollout."""
         super().model_post_init(context)
-        self._judge = Judge(self.config.address, self.config.patience, **self.config.settings)
+        self._judge = Judge(
+            self.config.address, self.config.patience, has_fallback=True, **self.config.settings
+        )
 
     async def verify(self, body: JuryVerifyRequest) -> JSONResponse:  # type: ignore[override, unused-ignore]
         """The body with ``reward`` and ``verdict``."""

@@ -44,7 +44,7 @@ class Scorer:
         ``timeout.scoring`` in seconds, None where there is none: budget and patience end below it."""
         if timeout is not None:
             patience = put_below(timeout, "verifiers takes 0 before the answer comes", patience, settings)
-        self._judge = Judge(client, patience, **settings)
+        self._judge = Judge(client, patience, has_timeout=timeout is not None, **settings)
         self._reference = reference
 
     async def __call__(self, data: Any, trace: Any) -> float:

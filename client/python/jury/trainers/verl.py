@@ -48,7 +48,8 @@ async def compute_score(
         problem = f"extra_info has no {query_key!r}: name the key of the prompt in query_key, or use the reward manager"
         raise InvalidArgument(problem, field="item.query")
     reference = ground_truth if use_ground_truth else None
-    return await score(Judge(address, patience, **plain(settings)), query, solution_str, reference, fallback)
+    judge = Judge(address, patience, has_fallback=fallback is not None, **plain(settings))
+    return await score(judge, query, solution_str, reference, fallback)
 
 
 async def score(

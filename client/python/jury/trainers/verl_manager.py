@@ -41,7 +41,8 @@ class JuryRewardManager(RewardManagerBase):
         address: str | None = options.pop("address", None)
         self._use_ground_truth = bool(options.pop("use_ground_truth", False))
         self._fallback: float | None = options.pop("fallback", None)
-        self._judge = Judge(address, float(options.pop("patience", PATIENCE_S)), **options)
+        patience = float(options.pop("patience", PATIENCE_S))
+        self._judge = Judge(address, patience, has_fallback=self._fallback is not None, **options)
 
     async def run_single(self, data: Any) -> dict[str, Any]:
         """The reward of one trajectory."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +13,10 @@ import pytest
 import jury
 from jury.trainers.judging import Judge
 from jury.trainers.round import Round
-from jury.trainers.rows import grouped, numbers, per_row
+from jury.trainers.rows import checked_end_tokens, grouped, numbers, per_row, plain, without_end
+from jury.trainers.trl import reward_function
 
+from .cluster import Part, free_port
 
 ITEM = {"query": "q", "responses": ["a"]}
 
@@ -78,14 +82,14 @@ def answer(index: int, error: jury.JuryError) -> jury.Answer:
 
 def test_only_what_failed_with_the_service_is_sent_again_and_not_for_ever() -> None:
     turn = Round([ITEM] * 3, patience=3.5, now=0.0)
-    for index, error in enumerate([jury.Unreachable("a"), jury.InvalidArgument("b", field="item"), jury.Unreachable("c")]):
+    for index, error in enumerate([jury.DeadlineExceeded("a"), jury.InvalidArgument("b", field="item"), jury.DeadlineExceeded("c")]):
         turn.record(answer(index, error))
     assert turn.wait(now=0.0) == 1.0
     assert turn.pending() == [0, 2]
-    turn.record(answer(1, jury.Unreachable("c")))
+    turn.record(answer(1, jury.DeadlineExceeded("c")))
     assert turn.wait(now=1.0) == 2.0
     assert turn.pending() == [2]
-    turn.record(answer(0, jury.Unreachable("again")))
+    turn.record(answer(0, jury.DeadlineExceeded("again")))
     assert turn.wait(now=3.0) is None
     assert [str(outcome.judged) for outcome in turn.outcomes()] == ["a", "b", "again"]
 
@@ -217,13 +221,107 @@ def test_why_a_response_is_unscored_is_logged_once(tiny: jury.Client, caplog: py
 
 def test_a_response_is_left_out_at_once_and_what_is_away_still_has_its_patience() -> None:
     turn = Round([ITEM, {"query": "q", "responses": ["a", "b"]}], patience=1.0, now=0.0)
-    turn.record(answer(0, jury.Unreachable("away")))
+    turn.record(answer(0, jury.DeadlineExceeded("away")))
     turn.record(answer(1, jury.InvalidArgument("item.responses[0]: odd", field="item.responses[0]")))
     assert turn.wait(now=0.0) == 0.0
     assert turn.items() == [{"query": "q", "responses": ["b"]}]
-    turn.record(answer(0, jury.Unreachable("away, too")))
+    turn.record(answer(0, jury.DeadlineExceeded("away, too")))
     assert turn.wait(now=0.0) == 1.0
     assert turn.pending() == [0, 1]
+
+
+def test_once_the_service_is_away_the_pass_ends_and_all_that_is_left_is_sent_again_after_a_wait() -> None:
+    turn = Round([ITEM, {"query": "q", "responses": ["a", "b"]}, ITEM, ITEM], patience=3.5, now=0.0)
+    assert turn.record(answer(0, jury.InvalidArgument("odd", field="item")))
+    assert turn.record(answer(1, jury.InvalidArgument("item.responses[0]: odd", field="item.responses[0]")))
+    assert not turn.record(answer(2, jury.Unreachable("away")))
+    assert turn.wait(now=0.0) == 1.0 and turn.pending() == [1, 2, 3]
+    assert not turn.record(answer(0, jury.WrongService("an ingress with nothing behind it")))
+    assert turn.wait(now=3.0) is None
+    assert [outcome.judged.code for outcome in turn.outcomes() if isinstance(outcome.judged, jury.JuryError)] == [
+        "INVALID_ARGUMENT", "WRONG_SERVICE", "WRONG_SERVICE", "WRONG_SERVICE",
+    ]
+    assert turn.absence(was_there=True) is None, "one item failed for itself"
+
+
+class Away(jury.Client):
+    """A client whose service is away: each item is given up alone, and those that were asked for are counted."""
+
+    asked = 0
+
+    def with_settings(self, **settings: Any) -> jury.Client:
+        return self
+
+    def score_many(self, items: Any, **settings: Any) -> Iterator[jury.Answer]:
+        for index, _ in enumerate(items):
+            self.asked += 1
+            yield answer(index, jury.Unreachable("away"))
+
+
+def test_an_outage_takes_one_give_up_and_not_one_for_each_item() -> None:
+    client = Away("127.0.0.1:2")
+    with pytest.raises(jury.Unreachable):
+        Judge(client, 0).judge([ITEM] * 40)
+    assert client.asked == 1
+
+
+def test_a_busy_fleet_is_waited_for_as_long_as_it_gives_verdicts_and_an_absent_one_is_not() -> None:
+    for error, judged_at, waits in [
+        (jury.Overloaded("full"), 95.0, True),
+        (jury.OverQuota("quota"), 95.0, True),
+        (jury.Overloaded("full"), 5.0, False),
+        (jury.Unreachable("away"), 95.0, False),
+    ]:
+        turn = Round([ITEM], patience=10.0, now=0.0)
+        turn.record(answer(0, error))
+        assert (turn.wait(100.0, judged_at) is not None) == waits, error.code
+
+
+def test_a_trainer_with_a_timeout_of_its_own_waits_no_longer_for_a_busy_fleet(tiny: jury.Client) -> None:
+    def waits(**options: Any) -> bool:
+        judge = Judge(tiny, 0.0, **options)
+        judge.judge([ITEM])
+        judge.patience = 3600.0
+        turn = Round([ITEM], 3600.0, now=time.monotonic() - 3700)
+        turn.record(answer(0, jury.Overloaded("full")))
+        return judge._wait(turn) is not None
+
+    assert waits() and not waits(has_timeout=True)
+
+
+WHOLE_BATCHES = [jury.WrongService("worker"), jury.Internal("unreadable"), jury.Unreachable("nobody"), jury.ShuttingDown("down")]
+
+
+@pytest.mark.parametrize("error", WHOLE_BATCHES)
+def test_a_whole_batch_without_the_service_is_raised(error: jury.JuryError) -> None:
+    turn = Round([ITEM] * 2, patience=0, now=0.0)
+    for index in range(2):
+        turn.record(answer(index, error))
+    assert turn.wait(now=0.0) is None
+    assert turn.absence(was_there=False) is error
+    # A judge that was there may have failed at these items alone.
+    assert turn.absence(was_there=True) is (None if error.code == "INTERNAL" else error)
+
+
+def test_a_fallback_is_for_a_judge_that_was_there(tiny: jury.Client) -> None:
+    with pytest.raises(jury.Unreachable):
+        Judge(Away("127.0.0.1:3"), 0, has_fallback=True).judge([ITEM])
+    Judge(tiny, 0).judge([ITEM])
+    gone = Away(tiny.address)
+    (outcome,) = Judge(gone, 0, has_fallback=True).judge([ITEM])
+    assert isinstance(outcome.judged, jury.Unreachable)
+    with pytest.raises(jury.Unreachable):
+        Judge(gone, 0).judge([ITEM])
+
+
+def test_a_worker_at_the_address_of_the_coordinator_ends_a_training_at_once(tiny_model: str) -> None:
+    at = f"127.0.0.1:{free_port()}"
+    worker = Part("worker", "--listen", at, "--model", tiny_model)
+    try:
+        with pytest.raises(jury.WrongService):
+            reward_function(at, patience=0)(prompts=["p"] * 4, completions=["a", "b", "c", "d"])
+    finally:
+        worker.kill()
 
 
 def test_a_refusal_that_names_no_field_is_raised_when_the_whole_batch_has_it() -> None:
@@ -244,6 +342,32 @@ def test_an_item_without_an_answer_is_never_left_out_in_silence() -> None:
     assert turn.wait(now=0.0) is None
     with pytest.raises(jury.Internal, match="1 of 2 items"):
         turn.outcomes()
+
+
+def test_end_tokens_are_taken_off_whole_and_a_lone_text_or_a_blank_one_is_refused() -> None:
+    assert without_end("4 <|im_end|></s> \n", ("<|im_end|>", "</s>")) == "4"
+    assert without_end("2 < 3 and", ("<|im_end|>",)) == "2 < 3 and"
+    odd = [{"role": "assistant", "content": "4</s>"}]
+    assert without_end(odd, ("</s>",)) is odd
+    refused: list[Any] = ["<|im_end|>", [""], [" "], [None]]
+    for end_tokens in refused:
+        with pytest.raises(ValueError, match="end_tokens: "):
+            checked_end_tokens(end_tokens)
+
+
+def test_an_array_without_dimensions_is_its_value() -> None:
+    class Scalar:
+        """As numpy has it."""
+
+        ndim = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            raise TypeError("iteration over a 0-d array")
+
+        def item(self) -> str:
+            return "x"
+
+    assert plain({"k": Scalar(), "l": [1]}) == {"k": "x", "l": [1]}
 
 
 def test_a_row_without_reward_has_its_reason_and_the_keys_of_every_other(tiny: jury.Client) -> None:
