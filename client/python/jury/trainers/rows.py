@@ -16,6 +16,8 @@ from ..verdict import Reason, Verdict
 
 MAX_RESPONSES = 64
 """Most responses of one item."""
+END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>", "</s>")
+"""Tokens that end a turn, as a decoded response has them where special tokens are not skipped."""
 
 Judged = Union[Verdict, JuryError]
 
@@ -140,6 +142,28 @@ def last_message(completion: Any) -> Any:
     return completion
 
 
+def checked_end_tokens(end_tokens: Sequence[str]) -> tuple[str, ...]:
+    """The same as a tuple. Raises ValueError for one text, which would be taken for a list of its characters, and for a blank one."""
+    if isinstance(end_tokens, (str, bytes)):
+        raise ValueError(f"end_tokens: must be a list of texts, is {end_tokens!r}; write [{end_tokens!r}]")
+    tokens = tuple(end_tokens)
+    for token in tokens:
+        if not isinstance(token, str) or not token.strip():
+            raise ValueError(f"end_tokens: each must be a text that is not blank, one is {token!r}")
+    return tokens
+
+
+def without_end(response: Any, end_tokens: tuple[str, ...]) -> Any:
+    """A text without the end tokens and white space at its end. Whether a response was cut off says nothing about its text."""
+    if not isinstance(response, str):
+        return response
+    response = response.rstrip()
+    while response.endswith(end_tokens):
+        end = next(token for token in end_tokens if response.endswith(token))
+        response = response[: -len(end)].rstrip()
+    return response
+
+
 def reward_of(row: Row, fallback: float | None) -> float:
     """The reward, or what takes its place; raises Unscored when nothing does."""
     if row.reward is not None:
@@ -155,8 +179,9 @@ def plain(value: Any) -> Any:
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (str, bytes)) or value is None:
         return value
-    if isinstance(value, Iterable):
+    if isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0:
         return [plain(inner) for inner in value]
+    # Also of arrays without dimensions, which say that they can be iterated, and cannot.
     return value.item() if hasattr(value, "item") else value
 
 

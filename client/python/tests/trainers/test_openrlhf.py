@@ -63,6 +63,50 @@ def test_what_is_unscored_has_no_reward_or_the_fallback(small: jury.Client, tmp_
     assert float(rollout(small, tmp_path, TOO_LONG, "fallback=-1.0")["reward"]) == -1.0
 
 
+def test_a_query_without_its_prompt_has_the_fallback_and_the_others_are_judged(small: jury.Client) -> None:
+    from jury.trainers.openrlhf import make_reward_func
+
+    settings: dict[str, Any] = {"k": 2, "max_critique_tokens": 4, "min_readout_mass": 0}
+    queries, prompts = ["a prompt four", "was cut four", "b prompt four"], ["a prompt", "it was cut", "b prompt"]
+    told = make_reward_func(small, fallback=1.5, **settings)(queries, prompts, ["", "", ""])
+    expected = [small.score(prompt, [" four"], **settings).rewards[0] for prompt in ("a prompt", "b prompt")]
+    assert told["rewards"].tolist() == [pytest.approx(expected[0]), 1.5, pytest.approx(expected[1])]
+    assert told["extra_logs"]["valid"].tolist() == [1.0, 0.0, 1.0]
+    with pytest.raises(jury.JuryError, match="no_response"):
+        make_reward_func(small, **settings)(queries, prompts, ["", "", ""])
+
+
+@pytest.mark.parametrize(
+    ("query", "prompt", "response"),
+    [
+        # Qwen's tokenizers normalise.
+        ("Qu\u00e9 es esto? Nada", "Que\u0301 es esto?", " Nada"),
+        ("fine \ufb01ve", "\ufb01ne", " \ufb01ve"),
+        # SentencePiece drops the first space.
+        ("two 4", " two", " 4"),
+        ("as it is", "as it is", ""),
+        ("cut at its beginning 4", "it was cut at its beginning", None),
+    ],
+)
+def test_the_response_is_what_follows_the_prompt_as_a_tokenizer_gives_it_back(query: str, prompt: str, response: str | None) -> None:
+    from jury.trainers.openrlhf import response_of
+
+    assert response_of(query, prompt) == response
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [({"scale": (0, 1)}, 0.5), ({"scale": {"min": 0, "max": 2}}, 0.25), ({"voting": {"rule": "majority"}}, 0.5), ({}, 0.0)],
+)
+def test_a_fallback_without_a_verdict_has_its_place_on_the_scale_of_the_settings(
+    small: jury.Client, settings: dict[str, Any], share: float
+) -> None:
+    from jury.trainers.openrlhf import make_reward_func
+
+    told = make_reward_func(small, fallback=0.5, **settings)(["was cut"], ["it was cut"], [""])
+    assert told["scores"].tolist() == [share]
+
+
 @pytest.fixture(scope="module")
 def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[jury.LocalClient, str]]:
     """A judge, and the URL of its ``/get_reward``."""
