@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -48,6 +49,35 @@ def test_an_unscored_sample_of_slime_is_removed_and_leaves_the_mean(tiny: jury.C
     assert all(rewards[index] == pytest.approx(sum(scored) / len(scored)) for index in removed)
 
 
+class Halves(jury.Client):
+    """A client that judges each item's responses, but has no time for the first item."""
+
+    def with_settings(self, **settings: Any) -> jury.Client:
+        return self
+
+    async def ascore_many(self, items: Any, **settings: Any) -> AsyncIterator[jury.Answer]:
+        async for answer in super().ascore_many(items, **settings):
+            if answer.index == 0:
+                answer = jury.Answer(0, None, jury.Internal("unreadable"))
+            yield answer
+
+
+def test_a_large_group_of_slime_has_one_mean_and_is_trained_on_while_one_is_scored(tiny: jury.Client) -> None:
+    client = Halves(tiny.address, k=1, max_critique_tokens=1, min_readout_mass=0, max_panel=2)
+    samples = [Sample("p", f"response {number}") for number in range(70)]
+    rewards = asyncio.run(group_reward_function(client)(None, samples))
+    scored = [reward for reward, sample in zip(rewards, samples) if not sample.remove_sample]
+    assert [sample.remove_sample for sample in samples[:35]] == [True] * 35 and scored
+    assert rewards[:35] == [pytest.approx(sum(scored) / len(scored))] * 35
+
+
+def test_the_token_that_ends_a_response_is_not_judged(tiny: jury.Client) -> None:
+    expected = tiny.score("p", ["one"]).rewards[0]
+    assert asyncio.run(reward_function(tiny)(None, Sample("p", "one<|im_end|>"))) == expected
+    assert RewardFunction(tiny)("p", "one<|im_end|>", [1], [2]) == expected
+    assert RewardFunction(tiny, end_tokens=["<end>"])("p", "one<end>", [1], [2]) == expected
+
+
 def test_a_single_sample_of_slime_without_reward_raises(tiny: jury.Client) -> None:
     reward = reward_function(tiny, patience=0)
     assert asyncio.run(reward(None, Sample("p", "one"))) == tiny.score("p", ["one"]).rewards[0]
@@ -75,8 +105,10 @@ def test_an_odd_response_takes_the_fallback(tiny: jury.Client) -> None:
 
 
 def test_the_deadline_for_areal_lies_below_its_own(tiny: jury.Client) -> None:
-    reward_fn = pickle.loads(pickle.dumps(RewardFunction(tiny.address, timeout=15)))
-    assert reward_fn._judge.client._settings["budget"] + 5 < 15
+    for budget in ({}, {"budget": None}):
+        options: dict[str, Any] = {"timeout": 15, **budget}
+        reward_fn = pickle.loads(pickle.dumps(RewardFunction(tiny.address, **options)))
+        assert reward_fn._judge.client._settings["budget"] + 5 < 15
 
 
 def test_budget_and_patience_for_verifiers_end_below_its_timeout() -> None:
