@@ -53,8 +53,9 @@ const GROUPS: usize = 128;
 /// Writes the folder, which is created.
 ///
 /// # Errors
-/// [`TuneError::Setting`] for a model name that cannot be written into a launch file, [`TuneError::Foreign`] for a
-/// folder with export files of other content, [`TuneError::Write`].
+/// [`TuneError::Setting`] for a model name that cannot be written into a launch file, [`TuneError::NoData`] for fewer
+/// rows than the trainer takes, [`TuneError::Foreign`] for a folder with export files of other content,
+/// [`TuneError::Write`].
 pub fn export(
     trainer: Trainer,
     items: &[Item],
@@ -89,6 +90,14 @@ pub fn export(
     }
     if exported.rows == 0 {
         return Err(TuneError::NoData("no item says which response is best".to_owned()));
+    }
+    if exported.rows < trainer.fewest_rows() {
+        let problem = format!(
+            "{trainer} takes no step on fewer than {GROUPS} items with a best response, a batch of the paper; here are {}. \
+             Give more, or export for TRL and lower BATCH in train.py",
+            exported.rows
+        );
+        return Err(TuneError::NoData(problem));
     }
     let (name, launch) = trainer.launch();
     let launch = fill(launch, config, exported.rows);

@@ -8,18 +8,20 @@ earns nothing. `jury.outcome_reward` is the function by which `jury train rl` re
 import json
 
 import jury
-
-
 import torch
+from jury.trainers.openrlhf import response_of
 
 
 def reward_func(queries, prompts, labels, **kwargs):
-    """One reward a query, which is prompt and answer together; the label is item and order."""
+    """One reward a query, which is prompt and answer together; the label is item and order.
+
+    A query that does not begin with its prompt, as when that was cut, has no answer that can be read.
+    """
     rewards, readable = [], []
     for query, prompt, label in zip(queries, prompts, labels):
         truth = json.loads(label)
-        answer = query[len(prompt) :] if query.startswith(prompt) else query
-        reward, is_readable = jury.outcome_reward(truth["item"], truth["order"], answer)
+        answer = response_of(query, prompt)
+        reward, is_readable = jury.outcome_reward(truth["item"], truth["order"], answer or "")
         rewards.append(reward)
         readable.append(float(is_readable))
     rewards = torch.tensor(rewards)

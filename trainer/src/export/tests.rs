@@ -17,13 +17,15 @@ fn config() -> ExportConfig {
     }
 }
 
+/// One that nothing can be learned from, and a batch of others.
 fn items() -> Vec<Item> {
-    let item = |id: &str, best| Item {
-        id: id.to_owned(),
+    let item = |id: String, best| Item {
         best,
         ..Item::bare(Query::Text(format!("what {id}")), vec!["a".to_owned(), "b".to_owned()])
     };
-    vec![item("1", Some(0)), item("2", Some(1)), item("none", None), item("3", Some(0))]
+    let item = |id: String, best| Item { id: id.clone(), ..item(id, best) };
+    let fit = (0..GROUPS).map(|at| item(at.to_string(), Some(at % 2)));
+    std::iter::once(item("none".to_owned(), None)).chain(fit).collect()
 }
 
 #[test]
@@ -31,7 +33,7 @@ fn a_folder_holds_data_rule_and_launch_file_without_a_blank_left() {
     for trainer in [Trainer::Trl, Trainer::Verl, Trainer::OpenRlhf] {
         let folder = tempfile::tempdir().unwrap();
         let exported = export(trainer, &items(), &config(), folder.path()).unwrap();
-        assert_eq!((exported.rows, exported.unfit), (3, vec!["none".to_owned()]));
+        assert_eq!((exported.rows, exported.unfit), (GROUPS, vec!["none".to_owned()]));
         let (name, _) = trainer.launch();
         for file in [name, "reward.py"] {
             let text = std::fs::read_to_string(folder.path().join(file)).unwrap();
@@ -124,11 +126,35 @@ fn a_folder_is_written_again_as_it_is_and_refused_once_a_file_differs() {
 #[test]
 fn nothing_to_learn_from_and_a_name_that_breaks_quotes_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(export(Trainer::Trl, &items()[2..3], &config(), folder.path()).is_err());
+    assert!(export(Trainer::Trl, &items()[..1], &config(), folder.path()).is_err());
     let config = ExportConfig { model: "a\"; rm".to_owned(), ..config() };
     let error = export(Trainer::Verl, &items(), &config, folder.path()).unwrap_err();
     assert!(error.to_string().contains("quotes"), "{error}");
     let nameless = ExportConfig { model: " ".to_owned(), ..config };
     let error = export(Trainer::Verl, &items(), &nameless, folder.path()).unwrap_err();
     assert!(error.to_string().starts_with("--model: "), "{error}");
+}
+
+#[test]
+fn fewer_rows_than_a_batch_are_refused_where_the_trainer_would_take_no_step() {
+    for (trainer, is_refused) in
+        [(Trainer::Trl, false), (Trainer::Verl, true), (Trainer::OpenRlhf, true)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let few = &items()[..GROUPS];
+        let exported = export(trainer, few, &config(), folder.path());
+        assert_eq!(exported.is_err(), is_refused, "{trainer}");
+        if let Err(error) = exported {
+            assert!(error.to_string().contains("here are 127"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn the_steps_of_verl_end_a_training_and_not_its_passes_over_the_data() {
+    let folder = tempfile::tempdir().unwrap();
+    export(Trainer::Verl, &items(), &config(), folder.path()).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("train.sh")).unwrap();
+    assert!(text.contains(&format!("trainer.total_training_steps={STEPS}")));
+    assert!(text.contains(&format!("trainer.total_epochs={STEPS}")));
 }

@@ -38,6 +38,15 @@ impl Trainer {
         }
     }
 
+    /// The fewest rows that it trains on: verl and OpenRLHF take whole batches from a pass over the data, and divide by
+    /// their number. TRL's launch file says so itself, once it has left out what is too long.
+    pub(super) fn fewest_rows(self) -> usize {
+        match self {
+            Trainer::Trl => 1,
+            Trainer::Verl | Trainer::OpenRlhf => super::GROUPS,
+        }
+    }
+
     /// A row of data: an item in one order.
     pub(super) fn row(self, prompt: &[Turn], item: &str, order: &[usize]) -> Value {
         let truth = || json!({"item": item, "order": order}).to_string();

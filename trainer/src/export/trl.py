@@ -28,6 +28,8 @@ data = load_dataset("json", data_files=str(HERE / "data.jsonl"), split="train")
 n_rows = len(data)
 data = data.filter(fits)
 print(f"{n_rows - len(data)} of {n_rows} prompts have more than @PROMPT_TOKENS@ tokens and are left out")
+if len(data) < BATCH // @GROUP@:
+    raise SystemExit(f"{len(data)} prompts are fewer than a batch of {BATCH // @GROUP@}, so TRL would take no step: lower BATCH")
 
 trainer = GRPOTrainer(
     model="@MODEL@",

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Rule-based online RL with verl 0.9, by the numbers of the paper (section 3.3). Options behind the command change any of them.
 #
+# The steps end the training: a pass over the data is at least one of them, so as many passes are enough.
+#
 # The paper's batch is 512 samples: 128 groups of 4. With fewer than 8 cards set CARDS, and if memory does not do, lower
 # ppo_micro_batch_size_per_gpu and gpu_memory_utilization; the numbers of the training stay.
 set -euo pipefail
@@ -36,7 +38,7 @@ python3 -m verl.trainer.main_ppo \
     actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=8 \
     reward.custom_reward_function.path="$PWD/reward.py" \
     reward.custom_reward_function.name=compute_score \
-    trainer.total_training_steps=900 \
+    trainer.total_training_steps=900 trainer.total_epochs=900 \
     trainer.val_before_train=False \
     trainer.save_freq=50 \
     trainer.n_gpus_per_node="$CARDS" \

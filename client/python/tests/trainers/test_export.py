@@ -19,14 +19,15 @@ from jury.local import find_binary
 
 from ..conftest import make_tiny_model
 
+N_ITEMS = 128
 RIGHT, WRONG = "Scores: \\boxed{9, 2}", "Scores: \\boxed{2, 9}"
 
 
 def export(to: str, folder: Path, *more: str) -> Path:
-    """A folder for a trainer: six items, the first response best and the second in turn."""
+    """A folder for a trainer: a batch of items, the first response best and the second in turn."""
     items = folder / "pairs.jsonl"
     with items.open("w") as file:
-        for at in range(6):
+        for at in range(N_ITEMS):
             responses = [f"{at} and 1 are {at + 1}.", "That is hard to say."]
             item = {"id": str(at), "query": f"What is {at} and 1?", "responses": responses, "best": 0}
             file.write(json.dumps(item) + "\n")
@@ -79,7 +80,7 @@ def test_trl_takes_steps_on_its_folder(tmp_path: Path) -> None:
     (out / "train.py").write_text(script)
     run = subprocess.run([sys.executable, "train.py"], cwd=out, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-4000:]
-    assert "0 of 6 prompts" in run.stdout
+    assert "0 of 128 prompts" in run.stdout
     # Random texts have no scores: each is told to be wrong, none is left out.
     assert run.stdout.count("'rewards/outcome_reward/mean': '-1'") == 2, run.stdout
 
@@ -89,7 +90,7 @@ def test_trls_rewards_are_the_rule(tmp_path: Path) -> None:
     module = reward_file(out)
     data = rows(out)
     orders = [json.loads(row["order"]) for row in data]
-    assert sorted(map(tuple, orders)) == [(0, 1)] * 3 + [(1, 0)] * 3, "the best stands in both places equally often"
+    assert sorted(map(tuple, orders)) == [(0, 1)] * (N_ITEMS // 2) + [(1, 0)] * (N_ITEMS // 2), "the best stands in both places equally often"
     texts = [[{"role": "assistant", "content": RIGHT}]] * len(data)
     rewards = module.outcome_reward(texts, [row["item"] for row in data], [row["order"] for row in data])
     assert rewards == [1.0 if order == [0, 1] else -1.0 for order in orders]
@@ -113,6 +114,9 @@ def test_verl_composes_its_options_and_loads_its_reward(tmp_path: Path) -> None:
     logits, mask = torch.tensor([[1.0, 2.0, 3.0], [8.0, 0.0, 0.0]]), torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
     assert agg_loss(logits, mask, actor.loss_agg_mode).item() == pytest.approx((2 + 8) / 2)
     assert (config.data.seed, config.trainer.total_training_steps) == (7, 900)
+    # As `ray_trainer.py` and `trainer_base.py` count: passes over the data, until one of both is reached.
+    steps_per_epoch = len(rows(out)) // config.data.train_batch_size
+    assert steps_per_epoch * config.trainer.total_epochs >= 900
     reward = get_custom_reward_fn(config)
     data = rows(out)
     for row in data:
@@ -135,6 +139,15 @@ def test_openrlhf_parses_its_options_and_calls_its_reward(tmp_path: Path) -> Non
     expected = [1.0 if json.loads(label)["order"] == [0, 1] else -1.0 for label in labels]
     assert told["rewards"].tolist() == expected
     assert told["extra_logs"]["readable"].tolist() == [1.0] * len(data)
+
+
+def test_openrlhfs_rule_reads_what_follows_the_prompt_and_not_the_prompt(tmp_path: Path) -> None:
+    pytest.importorskip("openrlhf")
+    out = export("openrlhf", tmp_path, "--model", "owner/model")
+    label = next(row["label"] for row in rows(out) if json.loads(row["label"])["order"] == [0, 1])
+    queries = [f"Qu\u00e9? {RIGHT}", f"was cut {RIGHT} but wrote nothing", f"{RIGHT} is quoted: {WRONG}"]
+    prompts = ["Que\u0301? ", "it was cut", f"{RIGHT} is quoted: "]
+    assert reward_file(out).reward_func(queries, prompts, [label] * 3)["rewards"].tolist() == [1.0, -1.0, -1.0]
 
 
 def openrlhf_options(options: list[str]) -> Any:
