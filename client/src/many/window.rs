@@ -179,20 +179,24 @@ impl Window {
     }
 
     /// Records that what was sent may never be answered: it becomes due again after a wait, or,
-    /// when connections were lost too often in a row, is taken out with the error.
+    /// when connections were lost too often in a row, is taken out with the error. Items that are added after that have
+    /// one attempt each, until the service answers.
     pub fn connection_lost(
         &mut self,
         error: &JuryError,
         now: Instant,
         chance: f64,
     ) -> Vec<ItemAnswer> {
-        self.lost_in_a_row += 1;
+        self.lost_in_a_row = self.lost_in_a_row.saturating_add(1);
         let attempts = self.lost_in_a_row;
         // No item's deadline bounds this wait: an item whose time is up is expired.
         let answered_before = self.service.is_set();
         let attempt = Attempt { error, attempts, time_left: Duration::MAX, answered_before };
         let Some(delay) = self.retry.delay(attempt, chance) else {
-            (self.lost_in_a_row, self.lost_by) = (0, None);
+            self.lost_by = None;
+            if answered_before {
+                self.lost_in_a_row = 0;
+            }
             let given_up = std::mem::take(&mut self.items).into_iter();
             return given_up
                 .map(|(sequence, pending)| {

@@ -93,6 +93,27 @@ async fn an_answer_in_between_makes_lost_connections_count_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_was_given_up_costs_later_items_one_attempt_each_until_it_answers() {
+    let now = Instant::now();
+    let mut window = window_with(1, now);
+    let lost = |window: &mut Window| {
+        take_all_due(window, now);
+        window.connection_lost(&unreachable(), now, 0.0).len()
+    };
+    let given_up: Vec<usize> = (0..5).map(|_| lost(&mut window)).collect();
+    assert_eq!(given_up, [0, 0, 0, 0, 1]);
+    for sequence in 1..3 {
+        window.add(sequence, prepared(now), now);
+        assert_eq!(lost(&mut window), 1);
+    }
+    window.add(3, prepared(now), now);
+    take_all_due(&mut window, now);
+    window.answered(3, Err(refused()), now, 0.0);
+    window.add(4, prepared(now), now);
+    assert_eq!(lost(&mut window), 0, "it is there");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_has_answered_is_waited_for_until_each_deadline_which_then_tells_why() {
     let now = Instant::now();
     for renews_budgets in [false, true] {
