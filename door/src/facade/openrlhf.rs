@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use icu_normalizer::ComposingNormalizerBorrowed;
 use jury_grm::domain::{Provenance, Scale, Verdict, VoteRule};
 use serde_json::{Map, Value, json};
 
@@ -78,9 +79,15 @@ fn items(body: &Map<String, Value>, params: &Params) -> Result<Vec<Value>, Refus
     items.collect()
 }
 
-/// What follows `prompt` in `query`; white space before either does not count, since tokenizers drop it.
+/// What follows `prompt` in `query`. White space before either does not count, since tokenizers drop it; and since
+/// some normalise their text, the prompt may be there in its form NFC or NFKC.
 fn response<'a>(query: &'a str, prompt: &str) -> Option<&'a str> {
-    query.strip_prefix(prompt).or_else(|| query.trim_start().strip_prefix(prompt.trim_start()))
+    let follows = |prompt: &str| {
+        query.strip_prefix(prompt).or_else(|| query.trim_start().strip_prefix(prompt.trim_start()))
+    };
+    follows(prompt)
+        .or_else(|| follows(&ComposingNormalizerBorrowed::new_nfc().normalize(prompt)))
+        .or_else(|| follows(&ComposingNormalizerBorrowed::new_nfkc().normalize(prompt)))
 }
 
 fn texts<'a>(name: &str, value: &'a Value) -> Result<Vec<&'a str>, Refused> {
@@ -129,6 +136,8 @@ mod tests {
         assert_eq!(response("2 + 2 = 4", "2 + 2 ="), Some(" 4"));
         assert_eq!(response("prompt", "prompt"), Some(""));
         assert_eq!(response("q: a", " q:"), Some(" a"), "a tokenizer may drop the first space");
+        assert_eq!(response("Qu\u{e9}? a", "Que\u{301}?"), Some(" a"), "Qwen's tokenizers compose");
+        assert_eq!(response("fine \u{fb01}", "\u{fb01}ne"), Some(" \u{fb01}"));
         assert_eq!(response("another", "prompt"), None);
     }
 
