@@ -1,17 +1,14 @@
-"""The reward for AReaL. With this folder on PYTHONPATH:
+"""The judge of AReaL's rollouts. With this folder on PYTHONPATH:
+
+    from areal_reward import JUDGE, WORKFLOW
 
     trainer.train(
-        workflow="areal.workflow.rlvr.RLVRWorkflow",
-        workflow_kwargs={
-            "reward_fn": "areal_reward.reward_fn",
-            "gconfig": config.gconfig,
-            "tokenizer": config.tokenizer_path,
-        },
+        workflow=WORKFLOW,
+        workflow_kwargs={**JUDGE, "gconfig": config.gconfig, "tokenizer": config.tokenizer_path},
     )
 
-AReaL's workflow waits 15 seconds for a reward, so critiques must be short; the budget is shorter than that.
+The workflow awaits its rewards, so AReaL's 15 seconds for a reward function do not apply.
 """
 
-from jury.trainers.areal import RewardFunction
-
-reward_fn = RewardFunction("127.0.0.1:7480", k=4, max_critique_tokens=128)
+WORKFLOW = "jury.trainers.areal_workflow.JuryWorkflow"
+JUDGE = {"address": "127.0.0.1:7480", "k": 4, "max_critique_tokens": 512}

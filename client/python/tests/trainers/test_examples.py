@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,28 +120,19 @@ def test_verl(copies: Path, tiny: jury.Client) -> None:
 def test_areal(copies: Path, tiny: jury.Client) -> None:
     pytest.importorskip("areal")
     from areal.api.cli_args import GenerationHyperparameters
-    from areal.workflow.rlvr import RLVRWorkflow
+    from areal.utils.dynamic_import import import_from_string
 
+    from .test_areal import Engine
     from .test_trl import policy
 
+    example = importlib.import_module("areal_reward")
     _, tokenizer = policy()
-
-    class Engine:
-        async def agenerate(self, request: Any) -> Any:
-            ids = tokenizer.encode("four", add_special_tokens=False)
-            return SimpleNamespace(
-                input_tokens=request.input_ids, output_tokens=ids, output_logprobs=[0.0] * len(ids),
-                output_versions=[0] * len(ids), input_len=len(request.input_ids), output_len=len(ids),
-            )
-
-    workflow = RLVRWorkflow(
-        reward_fn="areal_reward.reward_fn", gconfig=GenerationHyperparameters(), tokenizer=tokenizer,
-        get_input_ids_fn=lambda text, reader, _: reader.encode(text, add_special_tokens=False),
+    workflow = import_from_string(example.WORKFLOW)(
+        gconfig=GenerationHyperparameters(), tokenizer=tokenizer, min_readout_mass=0,
+        get_input_ids_fn=lambda text, reader, _: reader.encode(text, add_special_tokens=False), **example.JUDGE,
     )
-    told = asyncio.run(workflow.arun_episode(Engine(), {"messages": "two and two?"}))
-    (query, response) = ("two and two?", tokenizer.decode(tokenizer.encode("four", add_special_tokens=False)))
-    expected = tiny.score(query, [response], k=4, max_critique_tokens=128).rewards[0]
-    assert expected is not None and told["rewards"].tolist() == [pytest.approx(expected)]
+    told = asyncio.run(workflow.arun_episode(Engine(tokenizer), {"messages": "two and two?"}))
+    assert told["rewards"].tolist() == [pytest.approx(reward_of(tiny, "two and two?", " four"))]
 
 
 def test_verifiers(copies: Path, tiny: jury.Client) -> None:
