@@ -137,5 +137,5 @@ fn recorded_samples_are_those_of_the_verdicts_and_verdicts_without_any_are_told(
     let ended = batch.score("resumed.jsonl", &resumed).output().unwrap();
     let stderr = String::from_utf8_lossy(&ended.stderr);
     let n_without = LINE_ENDS.len() - rows("resumed.parquet").len();
-    assert!(n_without > 0 && stderr.contains(&format!("{n_without} verdicts of")), "{stderr}");
+    assert!(n_without > 0 && stderr.contains(&format!("{n_without} verdicts in")), "{stderr}");
 }

@@ -148,7 +148,7 @@ fn a_card_that_cannot_be_had_is_refused_with_what_is_needed_and_the_way_out() {
         refused.stderr
     };
     let absent = refused("cuda:7", &[]);
-    for words in ["--device", "no card 7, 1 found", "jury doctor"] {
+    for words in ["--device", "GPU 7 does not exist, 1 found", "jury doctor"] {
         assert!(absent.contains(words), "{absent}");
     }
     let full = refused("cuda:0", &[("JURY_EMULATED_MEMORY", "64000000")]);

@@ -97,7 +97,7 @@ fn all_weights_are_tuned_to_a_model_that_judges_and_a_full_disk_loses_nothing() 
 
     // RL cannot start from it as from an adapter; the error says how it can.
     let rl = ["train", "rl", "--items", &items, "--model", &base, "--out", &path("rl")];
-    refuses(&[&rl[..], &["--init", &out]].concat(), 64, &["--init", "no adapter", &model]);
+    refuses(&[&rl[..], &["--init", &out]].concat(), 64, &["--init", "not an adapter", &model]);
     // An adapter with other settings is another run.
     let lora: Vec<&str> =
         command.iter().copied().filter(|argument| *argument != "--full-weights").collect();
@@ -120,7 +120,7 @@ fn full_weights_are_refused_where_they_cannot_be_written_or_drawn_from() {
         (of("rft", &gguf, &[]), ["--full-weights", "GGUF", "--base"]),
         (of("rft", &tiny, &["--rank", "8"]), ["--full-weights", "--rank", "cannot be used"]),
         (of("rft", &tiny, &["--data-only"]), ["--full-weights", "--data-only", "cannot be used"]),
-        (of("rl", &tiny, &[]), ["--full-weights", "adapter alone", "--model rft/model"]),
+        (of("rl", &tiny, &[]), ["--full-weights", "only an adapter", "--model rft/model"]),
     ] {
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         refuses(&command, 64, &words);
