@@ -173,10 +173,11 @@ pub struct ScoreArgs {
     pub out: Option<PathBuf>,
     /// Continue --out: skip items that already have a verdict, and retry those that are UNSCORED for a reason that a
     /// retry may fix (budget, no_worker, unknown_model, worker_failed, too_large, rejected). New verdicts are inserted
-    /// in the order of the items. A file made with other settings, another seed, model or template is rejected
+    /// in the order of the items. A file made with other settings, another seed, model, Meta RM or template is rejected
     #[arg(long, requires = "out", help_heading = "Batches")]
     pub resume: bool,
-    /// With --resume: continue even if the file's verdicts were made with other settings, seed, model or template
+    /// With --resume: continue even if the file's verdicts were made with other settings, seed, model, Meta RM or
+    /// template
     #[arg(long, requires = "resume", help_heading = "Batches")]
     pub allow_mixed: bool,
     /// Write verdicts as they become ready instead of in the order of the items
