@@ -239,10 +239,10 @@ async fn answer_one(
     request: v1::ScoreStreamRequest,
     answers: &mpsc::Sender<Result<(u64, Outgoing), Status>>,
 ) -> (u64, Outgoing) {
-    let sequence = request.sequence;
-    let judged = match request.decode_request() {
+    let (sequence, with_progress) = (request.sequence, request.with_progress);
+    let judged = match request.into_request() {
         Ok(read) => match service.read(read, None) {
-            Ok(read) if request.with_progress => {
+            Ok(read) if with_progress => {
                 let as_answer = |step| Ok((sequence, Outgoing::Progress(step)));
                 service.judge_telling(tenant, read, answers, as_answer).await
             }
@@ -294,10 +294,51 @@ fn with_progress(outgoing: Outgoing) -> Result<v1::ScoreWithProgressResponse, St
 
 #[cfg(test)]
 mod tests {
-    use jury_grm::domain::Status;
+    use std::sync::Weak;
+
+    use jury_fabric::connector::Connector;
+    use jury_fabric::directory::InProcess;
+    use jury_grm::domain::{Item, Query, Status};
+    use jury_proto::v1::ScoreStreamRequest;
+    use prometheus_client::registry::Registry;
+    use prost::bytes::Bytes;
+    use tokio::time::timeout;
 
     use super::*;
+    use crate::config::Config;
     use crate::idempotency::tests::verdict;
+
+    /// Bytes of a message, and whether anyone still holds them.
+    fn tracked(bytes: Vec<u8>) -> (Bytes, Weak<[u8]>) {
+        let bytes: Arc<[u8]> = bytes.into();
+        let held = Arc::downgrade(&bytes);
+        (Bytes::from_owner(bytes), held)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_item_that_waits_does_not_hold_the_bytes_in_which_it_came() {
+        let config = Config { worker_wait: Duration::from_secs(9), ..Config::default() };
+        let (directory, mut registry) = (Arc::new(InProcess::new()), Registry::default());
+        let connector = Connector::default();
+        let coordinator = Coordinator::start(config, directory, connector, &mut registry).unwrap();
+        let item = Item::bare(Query::Text("q".to_owned()), vec!["a".to_owned()]);
+        let mut message = v1::ScoreRequest::from(ScoreRequest::new(item)).encode_to_vec();
+        // Field 900, unknown, with 1 MiB in it.
+        prost::encoding::bytes::encode(900, &vec![0; 1 << 20], &mut message);
+        let (bytes, held) = tracked(message);
+        let request = ScoreStreamRequest {
+            request: Some(bytes),
+            ..ScoreStreamRequest::new(7, &v1::ScoreRequest::default())
+        };
+        let (answers, _answered) = mpsc::channel(1);
+        let (service, tenant) = (Service::new(coordinator), Tenant::in_process());
+        let answer = answer_one(&service, &tenant, request, &answers);
+        tokio::pin!(answer);
+        assert!(timeout(Duration::from_secs(1), &mut answer).await.is_err(), "no worker came");
+        assert!(held.upgrade().is_none(), "the bytes are kept while it waits");
+        let (sequence, judged) = answer.await;
+        assert!(sequence == 7 && matches!(judged, Outgoing::Judged(Ok(_))));
+    }
 
     #[test]
     fn a_verdict_that_no_message_holds_is_an_error_that_says_what_to_leave_out() {

@@ -32,13 +32,12 @@ impl ScoreStreamRequest {
         Self { sequence, request: Some(request.encode_to_vec().into()), with_progress: false }
     }
 
-    /// Decodes the request.
+    /// Decodes the request and frees the bytes it came in: what decoding skips, such as unknown fields, may be most of them.
     ///
     /// # Errors
     /// INVALID_ARGUMENT if it is missing, or if its bytes are not a `ScoreRequest`.
-    pub fn decode_request(&self) -> Result<v1::ScoreRequest, JuryError> {
-        let bytes = self.request.clone();
-        let bytes = bytes.ok_or_else(|| JuryError::invalid("request", "is missing"))?;
+    pub fn into_request(self) -> Result<v1::ScoreRequest, JuryError> {
+        let bytes = self.request.ok_or_else(|| JuryError::invalid("request", "is missing"))?;
         v1::ScoreRequest::decode(bytes)
             .map_err(|error| JuryError::invalid("request", format!("cannot be decoded: {error}")))
     }
@@ -53,7 +52,7 @@ mod tests {
         let request = v1::ScoreRequest { seed: 7, ..v1::ScoreRequest::default() };
         let sent = ScoreStreamRequest::new(3, &request).encode_to_vec();
         let read = ScoreStreamRequest::decode(&sent[..]).unwrap();
-        assert_eq!((read.sequence, read.decode_request().unwrap()), (3, request));
+        assert_eq!((read.sequence, read.into_request().unwrap()), (3, request));
     }
 
     #[test]
@@ -64,7 +63,7 @@ mod tests {
             .encode_to_vec();
         let read = ScoreStreamRequest::decode(&sent[..]).unwrap();
         assert_eq!(read.sequence, 9);
-        let error = read.decode_request().unwrap_err();
+        let error = read.into_request().unwrap_err();
         assert!(error.message.contains("UTF-8"), "{error}");
     }
 }

@@ -144,7 +144,8 @@ async fn next_answer(call: Call) -> Option<(Result<v1::ScoreStreamResponse, Stat
     }
     loop {
         let message = requests.message().await.ok()??;
-        let request = message.decode_request().ok()?;
+        let sequence = message.sequence;
+        let request = message.into_request().ok()?;
         let result = match fake.next_act(&request) {
             Act::Judge => Answer::Verdict(verdict(&request)),
             Act::Fail(error) => Answer::Error(v1::ScoreError {
@@ -157,7 +158,7 @@ async fn next_answer(call: Call) -> Option<(Result<v1::ScoreStreamResponse, Stat
             Act::HangUp => return None,
             Act::Stall => continue,
         };
-        let answer = v1::ScoreStreamResponse { sequence: message.sequence, result: Some(result) };
+        let answer = v1::ScoreStreamResponse { sequence, result: Some(result) };
         return Some((Ok(answer), (fake, requests)));
     }
 }
