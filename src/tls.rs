@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use jury_fabric::connector::Connector;
+use jury_fabric::secret::without_user;
 use jury_fabric::tls::{ClientTls, ClientTlsFiles, Identity, ServerTls, ServerTlsFiles};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 
@@ -49,6 +50,7 @@ pub fn connector_to(endpoint: &str, args: &ClientTlsArgs) -> Result<Connector, F
         return Ok(Connector::new());
     }
     if !endpoint.trim().starts_with("https://") {
+        let endpoint = without_user(endpoint);
         let problem = format!("certificates need an https:// address, is {endpoint}");
         return Err(Refused::new("--endpoint", problem)).or_exit(Exit::Usage);
     }
@@ -96,6 +98,7 @@ fn open_for<'a>(
         return Ok(None);
     }
     if let Some(plain) = addresses.find(|address| !address.trim().starts_with("https://")) {
+        let plain = without_user(plain);
         let problem = format!("certificates need an https:// address, is {plain}");
         return Err(Refused::new(option, problem)).or_exit(Exit::Usage);
     }
@@ -213,6 +216,8 @@ mod tests {
             assert!(failed.message().starts_with(named), "{}", failed.message());
         }
         assert!(upstream(&["--url", "https://judge:8000"]).unwrap().is_none());
+        let failed = upstream(&["--url", "http://a:SEKRET@h", "--upstream-ca", "ca"]).unwrap_err();
+        assert!(!failed.message().contains("SEKRET"), "{}", failed.message());
     }
 
     #[test]

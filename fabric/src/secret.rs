@@ -56,6 +56,15 @@ pub fn read_secret(path: &Path) -> Result<SecretString, SecretError> {
     Ok(SecretString::from(line))
 }
 
+/// `address` for a message: what stands before the host's `@`, a user and perhaps a password, is replaced by `***`.
+pub fn without_user(address: &str) -> String {
+    let start = address.find("://").map_or(0, |at| at + "://".len());
+    match address[start..].rfind('@') {
+        Some(at) => format!("{}***{}", &address[..start], &address[start + at..]),
+        None => address.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

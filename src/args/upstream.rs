@@ -39,7 +39,7 @@ pub struct UpstreamArgs {
     #[arg(long, env = "JURY_BACKEND", value_enum, default_value_t = BackendArg::Engine)]
     pub backend: BackendArg,
     /// Address of the server, with or without /v1; --model is then the model's name at the server
-    #[arg(long, env = "JURY_UPSTREAM_URL", value_name = "URL")]
+    #[arg(long, env = "JURY_UPSTREAM_URL", value_name = "URL", hide_env_values = true)]
     pub url: Option<String>,
     /// The model's name at the server, if it differs from the name that requests use [default: --model]
     #[arg(long, env = "JURY_UPSTREAM_MODEL", value_name = "NAME")]

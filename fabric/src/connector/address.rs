@@ -2,11 +2,13 @@
 
 use http::Uri;
 
+use crate::secret::without_user;
+
 /// Why a text is not the address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{address:?} is not an address: {problem}")]
 pub struct AddressError {
-    /// The address as it was given.
+    /// The address as it was given, without a user and a password.
     pub address: String,
     /// What is wrong with it.
     pub problem: AddressProblem,
@@ -48,7 +50,7 @@ const HOW_TO_WRITE: &str = "write https://host:port, or http://host:port or host
 
 /// The address as `http://host:port` or `https://host:port`, or what is wrong with it.
 pub(crate) fn parse(address: &str) -> Result<Uri, AddressError> {
-    read(address.trim()).map_err(|problem| AddressError { address: address.to_owned(), problem })
+    read(address.trim()).map_err(|problem| AddressError { address: without_user(address), problem })
 }
 
 /// Checks an address that is advertised for others to call.
@@ -168,7 +170,6 @@ mod tests {
             ("https://worker", NoPort("worker".into())),
             ("ftp://worker:7711", Scheme("ftp".into())),
             ("http://worker:7711/path", Path),
-            ("user@worker:7711", User),
             ("two words:7711", Characters),
             ("[worker]:7711", Characters),
             ("[::1:7711", Brackets("[[::1:7711]:PORT".into())),
@@ -176,6 +177,17 @@ mod tests {
             let error = parse(address).unwrap_err();
             assert_eq!((error.problem, error.address.as_str()), (problem, address));
         }
+    }
+
+    #[test]
+    fn a_user_or_a_password_in_an_address_is_refused_and_never_shown() {
+        for address in
+            ["alice:SEKRET@h:1", "https://SEKRET@h:1", "ftp://:SEKRET@h:1", "http://a:SEKRET@h:1/p"]
+        {
+            let told = parse(address).unwrap_err();
+            assert!(!format!("{told} {told:?}").contains("SEKRET"), "{told}");
+        }
+        assert_eq!(parse("user@worker:7711").unwrap_err().problem, AddressProblem::User);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use jury_fabric::secret::without_user;
 use jury_fabric::tls::ClientTls;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
@@ -58,7 +59,7 @@ impl Http {
         tls: Option<ClientTls>,
         stall: Duration,
     ) -> Result<Self, Unusable> {
-        let parsed = Url::parse(url).map_err(|error| Unusable(format!("{url:?}: {error}")))?;
+        let parsed = parse(url)?;
         let host = parsed.host_str().unwrap_or_default();
         if !matches!(parsed.scheme(), "http" | "https") || host.is_empty() {
             return Err(Unusable(format!("{url:?} is no http:// or https:// address of a server")));
@@ -200,6 +201,18 @@ impl Stream {
 
 // === private ===
 
+/// Rejects a URL with a user or a password: logs and errors quote URLs.
+fn parse(url: &str) -> Result<Url, Unusable> {
+    match Url::parse(url) {
+        Ok(parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
+            let problem = "must not have a user or a password, because logs show it; send a key with --api-key";
+            Err(Unusable(problem.to_owned()))
+        }
+        Ok(parsed) => Ok(parsed),
+        Err(error) => Err(Unusable(format!("{:?}: {error}", without_user(url)))),
+    }
+}
+
 /// A proxy named in the environment leads out of this machine, never back into it.
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
@@ -291,6 +304,23 @@ mod tests {
         for url in ["", "h:1", "ftp://h", "http://"] {
             assert!(root(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_user_or_a_password_in_the_address_is_refused_and_never_shown() {
+        for url in [
+            "http://alice:SEKRET@h:1/v1",
+            "https://SEKRET@h/v1",
+            "http://:SEKRET@h",
+            "http:alice:SEKRET@h",
+            "ftp://alice:SEKRET@h",
+        ] {
+            let refused = root(url).unwrap_err().to_string();
+            assert!(refused.contains("--api-key") && !refused.contains("SEKRET"), "{refused}");
+        }
+        let broken = root("http://alice:SEKRET@h:99999").unwrap_err().to_string();
+        assert!(!broken.contains("SEKRET"), "{broken}");
+        assert_eq!(root("http://h/@team/v1").unwrap(), "http://h/@team");
     }
 
     #[test]
