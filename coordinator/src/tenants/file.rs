@@ -161,13 +161,18 @@ fn tenant(place: usize, entry: &Value, equal_share: f64) -> Result<TenantConfig,
         return Err(wrong(path("token_digests"), problem));
     }
     let read_digest = |(n, text): (usize, &String)| {
-        TokenDigest::parse(text).ok_or_else(|| {
-            let problem = format!(
+        let wrong = |problem| wrong(path(&format!("token_digests[{n}]")), problem);
+        let digest = TokenDigest::parse(text).ok_or_else(|| {
+            wrong(format!(
                 "must be {DIGEST_PREFIX} and 64 hex digits, the digest of a token and never the token itself; \
                  `jury tenants new-token` makes both"
-            );
-            wrong(path(&format!("token_digests[{n}]")), problem)
-        })
+            ))
+        })?;
+        if digest.is_guessable() {
+            let problem = "is the digest of a word that anyone would guess; `jury tenants new-token` makes a token";
+            return Err(wrong(problem.to_owned()));
+        }
+        Ok(digest)
     };
     let token_digests = entry.token_digests.iter().enumerate().map(read_digest);
     let token_digests = token_digests.collect::<Result<_, _>>()?;

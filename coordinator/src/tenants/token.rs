@@ -17,6 +17,26 @@ const TOKEN_PREFIX: &str = "jury_";
 /// Random bytes in a token: far beyond guessing.
 const TOKEN_BYTES: usize = 32;
 
+/// Words that people put in place of a token. The digests of some were in an example of our documentation.
+const GUESSABLE: [&str; 16] = [
+    "123456",
+    "12345678",
+    "admin",
+    "change-me",
+    "changeme",
+    "default",
+    "example",
+    "judge",
+    "jury",
+    "pass",
+    "password",
+    "password1",
+    "password2",
+    "secret",
+    "test",
+    "token",
+];
+
 /// SHA-256 of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
@@ -42,6 +62,11 @@ impl TokenDigest {
     /// The digest of a token.
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// Whether this is the digest of a word that anyone would try.
+    pub(super) fn is_guessable(&self) -> bool {
+        GUESSABLE.iter().any(|word| *self == Self::of(word))
     }
 
     pub(super) fn as_bytes(&self) -> &[u8; 32] {

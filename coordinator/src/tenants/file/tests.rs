@@ -85,6 +85,16 @@ fn a_token_in_the_place_of_its_digest_is_refused_and_never_shown() {
 }
 
 #[test]
+fn the_digest_of_a_word_that_anyone_would_guess_is_refused() {
+    for word in ["secret", "password", "password2", "pass"] {
+        let (good, bad) = (digest("jury_long-and-random"), digest(word));
+        let text = format!("[[tenant]]\nname = \"a\"\ntoken_digests = [\"{good}\", \"{bad}\"]\n");
+        let told = problem(&text);
+        assert!(told.contains("tenant[0].token_digests[1]: is the digest of a word"), "{told}");
+    }
+}
+
+#[test]
 fn parts_of_the_queue_that_add_up_to_more_than_all_are_warned_of() {
     let tenant = |name: &str| {
         format!(
