@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use jury_fabric::connector::Connector;
 use jury_fabric::secret::without_user;
-use jury_fabric::tls::{ClientTls, ClientTlsFiles, Identity, ServerTls, ServerTlsFiles};
+use jury_fabric::tls::{ClientTls, ClientTlsFiles, Identity, ServerTls, ServerTlsFiles, TlsError};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 
 use crate::args::{
@@ -28,7 +28,12 @@ impl Listening {
     pub fn open(args: &ServeTlsArgs) -> Result<Self, Failed> {
         let files = server_files(args).or_exit(Exit::Usage)?;
         let Some(files) = files else { return Ok(Self { main: None, metrics: None }) };
-        let main = ServerTls::open(&files).context("--tls-cert").or_exit(Exit::NoInput)?;
+        let main = ServerTls::open(&files).map_err(|error| match error {
+            TlsError::ServerName(_) => {
+                Failed::new(Exit::Usage, anyhow::Error::new(error).context("--tls-client-name"))
+            }
+            error => Failed::new(Exit::NoInput, anyhow::Error::new(error).context("--tls-cert")),
+        })?;
         let metrics = match args.tls_metrics {
             MetricsTlsArg::Plain => None,
             MetricsTlsArg::Anyone => Some(main.for_anyone()),
@@ -115,6 +120,11 @@ fn open(files: &ClientTlsFiles) -> Result<Connector, Failed> {
 
 fn server_files(args: &ServeTlsArgs) -> Result<Option<ServerTlsFiles>, Refused> {
     let client_ca = args.tls_client_ca.clone();
+    let client_names = args.tls_client_name.clone();
+    if !client_names.is_empty() && client_ca.is_none() {
+        let problem = "names clients of --tls-client-ca; give that too";
+        return Err(Refused::new("--tls-client-name", problem));
+    }
     let Some(Identity { certificate, key }) = identity("--tls", &args.tls_cert, &args.tls_key)?
     else {
         return match client_ca {
@@ -129,7 +139,7 @@ fn server_files(args: &ServeTlsArgs) -> Result<Option<ServerTlsFiles>, Refused> 
         let problem = "\"clients\" needs --tls-client-ca, which defines the clients";
         return Err(Refused::new("--tls-metrics", problem));
     }
-    Ok(Some(ServerTlsFiles { certificate, key, client_ca }))
+    Ok(Some(ServerTlsFiles { certificate, key, client_ca, client_names }))
 }
 
 fn client_files(args: &ClientTlsArgs) -> Result<ClientTlsFiles, Refused> {
@@ -185,6 +195,10 @@ mod tests {
             (serve(true, false, false), "--tls-key"),
             (serve(false, true, false), "--tls-cert"),
             (serve(false, false, true), "--tls-client-ca"),
+            (
+                ServeTlsArgs { tls_client_name: vec!["a".to_owned()], ..serve(true, true, false) },
+                "--tls-client-name",
+            ),
             (
                 ServeTlsArgs { tls_metrics: MetricsTlsArg::Clients, ..serve(true, true, false) },
                 "--tls-metrics",

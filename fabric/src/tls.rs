@@ -13,6 +13,7 @@
 //!
 //! Not supported: revocation lists. A client certificate is valid until it expires or its authority is replaced.
 
+mod callers;
 mod client;
 mod metrics;
 mod pem;

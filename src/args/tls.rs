@@ -21,6 +21,10 @@ pub struct ServeTlsArgs {
     /// --console-listen
     #[arg(long, env = "JURY_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
+    /// Of the clients with such a certificate, accept only those whose certificate is for one of these names,
+    /// comma-separated: a worker should list its coordinators, since trainers may have certificates of the same CA
+    #[arg(long, env = "JURY_TLS_CLIENT_NAME", value_name = "NAME,..", value_delimiter = ',')]
+    pub tls_client_name: Vec<String>,
     /// Who may read the metrics if --tls-cert is given
     #[arg(
         long,

@@ -30,7 +30,9 @@ fn a_verdict_over_mutual_tls_is_the_verdict_without_it() {
     let of_worker = authority.sign("worker", &["worker.lab"]);
     let serve = ["--model", &model, "--threads", "1", "--listen", "127.0.0.1:0"];
     let mutual = options(&of_worker, &authority.ca, "--tls-client-ca");
-    let mut worker = Process::jury("worker", &[&["worker"], &serve[..], &mutual].concat());
+    let named = ["--tls-client-name", "127.0.0.1"];
+    let line = [&["worker"], &serve[..], &mutual, &named].concat();
+    let mut worker = Process::jury("worker", &line);
     let worker_at = format!("https://{}", text(&worker.wait_for("listening"), "address"));
 
     let of_coordinator = authority.sign("coordinator", &["127.0.0.1"]);
@@ -63,6 +65,11 @@ fn a_verdict_over_mutual_tls_is_the_verdict_without_it() {
             &[&["--endpoint", &endpoint], &options(&stranger, &authority.ca, "--tls-ca")[..]]
                 .concat(),
             "does not trust",
+        ),
+        // A trainer's certificate opens the coordinator, and no worker.
+        (
+            &[&["--endpoint", &worker_at, "--tls-server-name", "worker.lab"], &ours[..]].concat(),
+            "--tls-client-name",
         ),
         (
             &[&["--endpoint", &endpoint], &options(&late, &authority.ca, "--tls-ca")[..]].concat(),

@@ -127,7 +127,7 @@ fn client_config(roots: Arc<RootCertStore>, identity: Option<Arc<CertifiedKey>>)
     config
 }
 
-fn server_name(name: String) -> Result<ServerName<'static>, TlsError> {
+pub(super) fn server_name(name: String) -> Result<ServerName<'static>, TlsError> {
     ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name))
 }
 

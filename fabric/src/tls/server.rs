@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
+use super::callers::Named;
+use super::client::server_name;
 use super::pem::{self, Contents};
 use super::reload::Reloading;
 use super::{RELOAD_EVERY, TlsError, provider, validity};
@@ -23,6 +26,9 @@ pub struct ServerTlsFiles {
     /// Authorities of clients, PEM: only clients with a certificate from one of them are accepted. `None`: every
     /// client is.
     pub client_ca: Option<PathBuf>,
+    /// Names or IP addresses: of the authority's clients, only those whose certificate is for one of these are accepted.
+    /// Empty: all of them are.
+    pub client_names: Vec<String>,
 }
 
 /// A server's TLS configuration, kept up to date with its files. Clones share it.
@@ -55,7 +61,7 @@ impl ServerTls {
     /// Reads the files, and checks every few seconds whether they changed. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`TlsError`] names the file that cannot be used.
+    /// [`TlsError`] names the file or the client name that cannot be used.
     pub fn open(files: &ServerTlsFiles) -> Result<Self, TlsError> {
         Self::open_with(files, RELOAD_EVERY)
     }
@@ -63,11 +69,14 @@ impl ServerTls {
     /// Same, with the given interval between checks.
     ///
     /// # Errors
-    /// [`TlsError`] names the file that cannot be used.
+    /// [`TlsError`] names the file or the client name that cannot be used.
     pub fn open_with(files: &ServerTlsFiles, every: Duration) -> Result<Self, TlsError> {
         let mut paths = vec![files.certificate.clone(), files.key.clone()];
         paths.extend(files.client_ca.clone());
-        let configs = Reloading::open(paths, every, Configs::of)?;
+        let names = files.client_names.iter().cloned().map(server_name);
+        let names: Arc<[_]> = names.collect::<Result<_, _>>()?;
+        let configs =
+            Reloading::open(paths, every, move |files: &[Contents]| Configs::of(files, &names))?;
         Ok(Self { configs, demands_certificates: files.client_ca.is_some() })
     }
 
@@ -103,12 +112,12 @@ impl fmt::Debug for ServerTls {
 // === impl Configs ===
 
 impl Configs {
-    /// Builds them from the certificate, its key and optionally the clients' authorities.
-    fn of(files: &[Contents]) -> Result<Self, TlsError> {
+    /// Builds them from the certificate, its key and optionally the clients' authorities and names.
+    fn of(files: &[Contents], client_names: &Arc<[ServerName<'static>]>) -> Result<Self, TlsError> {
         let identity = pem::identity(&files[0], &files[1])?;
         let client_ca = files.get(2);
         let with = |client_ca, protocol: &[u8]| {
-            let mut config = config(client_ca, &identity)?;
+            let mut config = config(client_ca, client_names, &identity)?;
             config.alpn_protocols = vec![protocol.to_vec()];
             Ok(Arc::new(config))
         };
@@ -123,6 +132,7 @@ impl Configs {
 
 fn config(
     client_ca: Option<&Contents>,
+    client_names: &Arc<[ServerName<'static>]>,
     identity: &Arc<CertifiedKey>,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider())
@@ -133,9 +143,11 @@ fn config(
         Some(file) => {
             let roots = pem::roots(file)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-            builder.with_client_cert_verifier(
-                verifier.map_err(|error| pem::unusable(&file.path, &error))?,
-            )
+            let authority = verifier.map_err(|error| pem::unusable(&file.path, &error))?;
+            builder.with_client_cert_verifier(match client_names.is_empty() {
+                true => authority,
+                false => Arc::new(Named { authority, names: Arc::clone(client_names) }),
+            })
         }
     };
     let resolver = SingleCertAndKey::from(CertifiedKey::clone(identity));

@@ -20,6 +20,10 @@ pub(crate) fn by_server(error: io::Error) -> io::Error {
 pub(crate) fn by_client(error: io::Error) -> io::Error {
     told(error, |rustls| match rustls {
         Error::NoCertificatesPresented => "the client showed no certificate".to_owned(),
+        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
+            "the client's certificate is for none of the names that are let in (--tls-client-name)"
+                .to_owned()
+        }
         Error::InvalidCertificate(problem) => format!("the client's certificate: {problem}"),
         Error::AlertReceived(alert) => format!("the client refused the certificate: {alert:?}"),
         other => format!("TLS: {other}"),
@@ -74,6 +78,10 @@ fn of_alert_to_client(alert: AlertDescription) -> String {
         }
         A::CertificateExpired => {
             "the server says that this client's certificate has expired".to_owned()
+        }
+        A::AccessDenied => {
+            "the server lets in clients of other names than this client's certificate has (its --tls-client-name)"
+                .to_owned()
         }
         A::BadCertificate
         | A::UnsupportedCertificate

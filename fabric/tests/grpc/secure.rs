@@ -41,13 +41,17 @@ fn two() -> Two {
     Two { folder, ours, theirs }
 }
 
-fn server_tls(server: &Signed, client_ca: Option<&Path>) -> ServerTls {
-    let files = ServerTlsFiles {
+fn files(server: &Signed, client_ca: Option<&Path>) -> ServerTlsFiles {
+    ServerTlsFiles {
         certificate: server.certificate.clone(),
         key: server.key.clone(),
         client_ca: client_ca.map(Path::to_owned),
-    };
-    ServerTls::open_with(&files, OFTEN).unwrap()
+        client_names: Vec::new(),
+    }
+}
+
+fn server_tls(server: &Signed, client_ca: Option<&Path>) -> ServerTls {
+    ServerTls::open_with(&files(server, client_ca), OFTEN).unwrap()
 }
 
 async fn secure(tls: ServerTls) -> (SocketAddr, Server) {
@@ -120,6 +124,35 @@ async fn a_server_that_cannot_be_trusted_is_told_with_the_way_out() {
         assert!(words.iter().all(|word| told.contains(word)), "{told}");
         server.end().await;
     }
+}
+
+/// Trainers may have certificates of the workers' authority: they must not draw samples past the coordinator.
+#[tokio::test]
+async fn of_the_authoritys_clients_only_those_of_a_listed_name_are_let_in() {
+    let two = two();
+    let signed = two.ours.sign("server", &["127.0.0.1"]);
+    let client_names = ["judge.lab", "10.0.0.7", "judge.ml.lab"].map(str::to_owned).to_vec();
+    let files = ServerTlsFiles { client_names, ..files(&signed, Some(&two.ours.ca)) };
+    let tls = ServerTls::open_with(&files, OFTEN).unwrap();
+    let (address, server) = secure(tls).await;
+    let address = format!("https://{address}");
+    let ca = &two.ours.ca;
+    for names in [&["x", "judge.lab"][..], &["10.0.0.7"], &["*.ml.lab"]] {
+        let client = two.ours.sign("client", names);
+        check(&channel(&showing(ca, &client), &address), "").await.unwrap();
+    }
+    for (authority, names, words) in [
+        (&two.ours, &["trainer.lab", "10.0.0.8"][..], "--tls-client-name"),
+        (&two.theirs, &["judge.lab"], "authority"),
+    ] {
+        let told = refusal(&showing(ca, &authority.sign("other", names)), &address).await;
+        assert!(told.contains(words), "{told}");
+    }
+    let told = refusal(&trusting(ca), &address).await;
+    assert!(told.contains("wants a certificate"), "{told}");
+    server.end().await;
+    let unusable = ServerTlsFiles { client_names: vec!["two words".to_owned()], ..files };
+    assert!(ServerTls::open_with(&unusable, OFTEN).is_err());
 }
 
 #[tokio::test]

@@ -166,6 +166,10 @@ spec:
         {{- end }}
         {{- end }}
         {{- include "jury.serveTlsArgs" (dict "root" $root "mutual" true) | nindent 8 }}
+        {{- /* Coordinators present a certificate of the same secret. A trainer's has other names. */}}
+        {{- if $root.Values.tls.enabled }}
+        - --tls-client-name={{ include "jury.workersService" $root }}.{{ $root.Release.Namespace }}.svc
+        {{- end }}
         {{- with $pool.extraArgs }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
