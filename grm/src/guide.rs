@@ -7,8 +7,8 @@
 //! [`Scale::choices`]: crate::domain::Scale::choices
 
 use crate::parse::heading::{Heading, last_line_heading};
-use crate::parse::own::{OwnLines, own_words};
-use crate::parse::{BOX_OPENING, Begins};
+use crate::parse::own::{LastLine, OwnLines, own_words};
+use crate::parse::{BOX_MARKUP, BOX_OPENING, Begins};
 
 /// Version of this module's decisions. Part of the method digest: change it with them.
 pub const GUIDE_VERSION: u32 = 3;
@@ -17,24 +17,23 @@ pub const SEPARATOR: &str = ", ";
 /// After the last score.
 pub const CLOSING: &str = "}";
 
-/// Markup that may precede a box at the start of a line.
-const BOX_MARKUP: [char; 6] = ['*', '_', '$', '#', ' ', '\t'];
-
 /// Detects where a guided sample's critique ends: as soon as the model begins its own score line. That is a complete
 /// `Scores` heading at the start of the last line (with its colon, or with the line's end), even if a box has begun
 /// under it. A heading in a thought, a quotation or a fenced block does not end the critique. Neither does a box
 /// without a heading: critiques quote answers to mathematics in boxes, and what the model writes into such a box is not
 /// a score.
 ///
-/// Only the last line is examined, so a call after every token is cheap. Blank lines after it are skipped, since one
-/// token may hold a colon and two line ends.
+/// Reads each byte a bounded number of times, however the text arrives: it is called after every token, on the thread that
+/// computes the model, and a critique may be one line. Blank lines do not hide a heading, since one token may hold a colon
+/// and two line ends.
 #[derive(Debug, Clone, Default)]
 pub struct CritiqueWatch {
     begins: Begins,
     seen_bytes: usize,
     lines: OwnLines,
-    /// The last complete line that contains words of the model's own.
-    last_words: String,
+    last: LastLine,
+    /// Whether the last line that has ended and holds words of the model's own is a heading.
+    is_under_heading: bool,
 }
 
 // === impl CritiqueWatch ===
@@ -43,7 +42,8 @@ impl CritiqueWatch {
     /// Watches a text that begins as `begins` says.
     pub fn beginning(begins: Begins) -> Self {
         let lines = OwnLines::beginning(begins);
-        Self { begins, seen_bytes: 0, lines, last_words: String::new() }
+        let last = lines.begin_last();
+        Self { begins, seen_bytes: 0, lines, last, is_under_heading: false }
     }
 
     /// True when the critique has ended. `text` is the whole text so far and grows from call to call; a shorter one
@@ -52,21 +52,22 @@ impl CritiqueWatch {
         if text.len() < self.seen_bytes {
             *self = Self::beginning(self.begins);
         }
+        let fresh = text.as_bytes().get(self.seen_bytes..).unwrap_or_default();
         self.seen_bytes = text.len();
-        while let Some(line) = self.lines.next_ended(text) {
-            if line.takes_back {
-                self.last_words.clear();
+        if fresh.contains(&b'\n') {
+            while let Some(line) = self.lines.next_ended(text) {
+                self.is_under_heading &= !line.takes_back;
+                if !line.own.trim().is_empty() {
+                    self.is_under_heading = has_heading(&line.own);
+                }
             }
-            if !line.own.trim().is_empty() {
-                self.last_words = line.own;
-            }
+            self.last = self.lines.begin_last();
         }
-        let last = self.lines.last(text);
-        let is_box = fresh_box(&last.own) == Some(BOX_OPENING);
-        if last.takes_back || !(is_box || last.own.trim().is_empty()) {
-            return has_heading(&last.own);
+        let (last, takes_back) = self.last.read(self.lines.rest(text));
+        if takes_back || !(last.is_box() || last.is_blank()) {
+            return last.is_heading();
         }
-        has_heading(&self.last_words)
+        self.is_under_heading
     }
 }
 
@@ -234,15 +235,37 @@ mod tests {
         }
     }
 
+    /// What [`CritiqueWatch::look`] promises, by a look at the whole text.
+    fn reads_again(text: &str, begins: Begins) -> bool {
+        let (mut lines, mut last_words) = (OwnLines::beginning(begins), String::new());
+        while let Some(line) = lines.next_ended(text) {
+            if line.takes_back {
+                last_words.clear();
+            }
+            if !line.own.trim().is_empty() {
+                last_words = line.own;
+            }
+        }
+        let last = lines.last(text);
+        let is_box = fresh_box(&last.own) == Some(BOX_OPENING);
+        if last.takes_back || !(is_box || last.own.trim().is_empty()) {
+            return has_heading(&last.own);
+        }
+        has_heading(&last_words)
+    }
+
     proptest! {
         #[test]
-        fn the_critique_ends_at_the_same_place_in_pieces_as_at_once(
-            text in r#"([a-z: *]|Scores|Scores:|\n|\\boxed\{|<think>|</think>|```|>|`|"){0,20}"#,
+        fn in_pieces_of_any_size_the_critique_ends_where_reading_every_line_again_ends_it(
+            text in r#"([a-z:*#\-$ \t\r]|Scores|Scores:|Final |\n|\\boxed\{|<think>|</think>|<|/|think|>|```|~~~|`|"|“|”){0,24}"#,
+            begins in prop_oneof![Just(Begins::Plainly), Just(Begins::InThought)],
+            size in 1usize..5,
         ) {
-            let mut stepped = CritiqueWatch::default();
-            for end in text.char_indices().map(|(at, c)| at + c.len_utf8()) {
-                let at_once = CritiqueWatch::default().look(&text[..end]);
-                prop_assert_eq!(stepped.look(&text[..end]), at_once, "{:?}", &text[..end]);
+            let mut watch = CritiqueWatch::beginning(begins);
+            let ends: Vec<usize> = text.char_indices().map(|(at, c)| at + c.len_utf8()).collect();
+            let cuts = ends.iter().copied().step_by(size).chain([text.len()]);
+            for text in cuts.map(|end| &text[..end]) {
+                prop_assert_eq!(watch.look(text), reads_again(text, begins), "{:?}", text);
             }
         }
 

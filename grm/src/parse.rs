@@ -41,6 +41,8 @@ pub const PARSER_VERSION: u32 = 3;
 
 /// How a box begins.
 pub(crate) const BOX_OPENING: &str = "\\boxed{";
+/// Markup that may stand before a box that begins a line.
+pub(crate) const BOX_MARKUP: [char; 6] = ['*', '_', '$', '#', ' ', '\t'];
 
 /// The result of parsing a text.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,11 +1,17 @@
 //! Headings at the start of a line: `Scores:`, `**Scores:**`, `### 3. Scores`, `Analysis:`.
 
+mod growing;
+
 use std::ops::Range;
+
+pub(crate) use growing::GrowingLine;
 
 /// Markup that may precede a heading's word. No `>`: quoted text is not the model's own.
 const MARKUP: [char; 6] = ['#', '*', '_', '-', ' ', '\t'];
 /// Markup that may appear between a heading's word, its colon and the rest of the line.
 const INNER_MARKUP: [char; 5] = ['*', '_', '$', ' ', '\t'];
+/// What a heading of scores says, in lower case.
+const SCORES: [&str; 2] = ["scores", "final scores"];
 /// A heading's colon, ASCII or full width.
 const COLON: [char; 2] = [':', '：'];
 /// Maximum number of digits before a heading.
@@ -88,7 +94,7 @@ fn scores_word(line: &str) -> Option<usize> {
         return None;
     }
     let markup = markup_length(line);
-    ["scores", "final scores"]
+    SCORES
         .into_iter()
         .find(|word| starts_with_word(&line[markup..], word))
         .map(|word| markup + word.len())

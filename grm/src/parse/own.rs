@@ -13,7 +13,11 @@
 //! text grow, and the parser, which sees it whole, therefore find the same. The one exception is a `</think>` that
 //! closes nothing: it withdraws what came before it.
 
+mod last_line;
+
 use std::borrow::Cow;
+
+pub(crate) use last_line::LastLine;
 
 /// Names of the tags around thoughts, in lower case.
 const THOUGHT_TAGS: [&str; 3] = ["think", "thinking", "thought"];
@@ -128,10 +132,19 @@ impl OwnLines {
         Some(read(&mut self.open, line))
     }
 
+    /// The last line, before anything of it was read.
+    pub(crate) fn begin_last(&self) -> LastLine {
+        LastLine::under(self.open.clone())
+    }
+
+    /// The last line as it is written, whatever is open.
+    pub(crate) fn rest<'a>(&self, text: &'a str) -> &'a str {
+        text.get(self.line_start..).unwrap_or_default()
+    }
+
     /// The last line, which may be incomplete.
     pub(crate) fn last(&self, text: &str) -> OwnLine {
-        let line = text.get(self.line_start..).unwrap_or_default();
-        read(&mut self.open.clone(), line)
+        read(&mut self.open.clone(), self.rest(text))
     }
 }
 
@@ -193,54 +206,56 @@ impl Open {
     }
 
     fn read_inline(&mut self, line: &str, own: &mut String) -> Option<usize> {
-        let mut closing: Option<&[char]> = None;
-        let mut stray_end = None;
-        let mut rest = line;
-        while let Some(character) = rest.chars().next() {
-            let at = line.len() - rest.len();
-            let tag = if closing.is_none() { thought_tag(rest) } else { None };
-            let taken = match tag {
-                Some((length, Tag::Opens)) => {
-                    self.thoughts += usize::from(!std::mem::take(&mut self.is_given));
-                    own.push_str(&blank(&rest[..length]));
-                    length
-                }
-                Some((length, Tag::Closes)) => {
-                    if self.thoughts == 0 {
-                        stray_end = Some(at + length);
-                    }
-                    self.thoughts = self.thoughts.saturating_sub(1);
-                    self.is_given = false;
-                    own.push_str(&blank(&rest[..length]));
-                    length
-                }
-                None => {
-                    self.is_given &= character.is_whitespace();
-                    let is_quoted = closing.is_some();
-                    if closing.is_some_and(|closing| closing.contains(&character)) {
-                        closing = None;
-                    } else if closing.is_none() && self.thoughts == 0 {
-                        closing = QUOTATIONS
-                            .iter()
-                            .find(|(opening, _)| *opening == character)
-                            .map(|(_, closing)| *closing);
-                    }
-                    let length = character.len_utf8();
-                    if is_quoted || self.thoughts > 0 {
-                        own.push_str(&blank(&rest[..length]));
-                    } else {
-                        own.push(character);
-                    }
-                    length
-                }
-            };
-            rest = &rest[taken..];
+        let (mut closing, mut stray_end, mut rest) = (None, None, line);
+        while let Some(step) = self.step(&mut closing, rest) {
+            let (read, unread) = rest.split_at(step.length);
+            rest = unread;
+            match step.is_own {
+                true => own.push_str(read),
+                false => own.push_str(&blank(read)),
+            }
+            if step.takes_back {
+                stray_end = Some(line.len() - rest.len());
+            }
         }
         stray_end
+    }
+
+    /// Reads one character or tag of a line, after what `closing` closes was opened in it; `None` at its end.
+    fn step(&mut self, closing: &mut Option<&'static [char]>, rest: &str) -> Option<Step> {
+        let character = rest.chars().next()?;
+        if let Some((length, tag)) = closing.is_none().then(|| thought_tag(rest)).flatten() {
+            let takes_back = tag == Tag::Closes && self.thoughts == 0;
+            match tag {
+                Tag::Opens => self.thoughts += usize::from(!self.is_given),
+                Tag::Closes => self.thoughts = self.thoughts.saturating_sub(1),
+            }
+            self.is_given = false;
+            return Some(Step { length, is_own: false, takes_back });
+        }
+        self.is_given &= character.is_whitespace();
+        let is_quoted = closing.is_some();
+        if closing.is_some_and(|closing| closing.contains(&character)) {
+            *closing = None;
+        } else if closing.is_none() && self.thoughts == 0 {
+            let quotation = QUOTATIONS.iter().find(|(opening, _)| *opening == character);
+            *closing = quotation.map(|(_, closing)| *closing);
+        }
+        let is_own = !is_quoted && self.thoughts == 0;
+        Some(Step { length: character.len_utf8(), is_own, takes_back: false })
     }
 }
 
 // === private ===
+
+/// What was read at once.
+struct Step {
+    /// Its bytes.
+    length: usize,
+    is_own: bool,
+    /// Whether it closes a thought that was not open.
+    takes_back: bool,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tag {
@@ -259,6 +274,13 @@ fn thought_tag(text: &str) -> Option<(usize, Tag)> {
     let name_inside = name[..name_length].trim();
     let is_thought = THOUGHT_TAGS.iter().any(|known| name_inside.eq_ignore_ascii_case(known));
     is_thought.then_some((text.len() - name.len() + name_length + 1, tag))
+}
+
+/// True when `text` begins with a `<` from which more text may make the tag of a thought.
+fn may_become_a_tag(text: &str) -> bool {
+    let Some(after) = text.strip_prefix('<') else { return false };
+    let name = after.strip_prefix('/').unwrap_or(after);
+    name.len() < LONGEST_TAG && !name.contains('>')
 }
 
 fn opening_fence(line: &str) -> Option<Fence> {
