@@ -15,6 +15,10 @@ const THOUGHT: &str = "<think";
 /// How it ends.
 const THOUGHT_END: &str = "</think>";
 
+/// Most bytes of text for each token that a sample may have: above what the longest tokens of known vocabularies have, since
+/// an upstream counts its own tokens, and an event may be megabytes.
+const MAX_TOKEN_BYTES: usize = 512;
+
 /// How many tokens a sample may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -55,6 +59,11 @@ impl Limits {
     pub(super) fn all(self) -> u32 {
         self.critique.saturating_add(self.thoughts)
     }
+
+    /// Most bytes of text.
+    fn text_bytes(self) -> usize {
+        usize::try_from(self.all()).unwrap_or(usize::MAX).saturating_mul(MAX_TOKEN_BYTES)
+    }
 }
 
 // === impl Text ===
@@ -86,6 +95,12 @@ impl Text {
         {
             self.text.truncate(end);
             return Some(Finish::Box);
+        }
+        let most = self.limits.text_bytes();
+        if self.text.len() > most {
+            let end = (0..=most).rev().find(|&at| self.text.is_char_boundary(at));
+            self.text.truncate(end.unwrap_or(0));
+            return Some(Finish::Limit);
         }
         match answer.end {
             Some(End::EndOfText) => Some(Finish::EndOfText),
@@ -202,6 +217,14 @@ mod tests {
         let mut told = says("a b c d e");
         told.counted.generated = Some(5);
         assert_eq!(read(text(3, 0), &[told]), Some((1, Finish::Limit)));
+    }
+
+    #[test]
+    fn an_upstream_whose_events_are_endless_is_stopped_by_their_bytes() {
+        let mut text = text(3, 0);
+        let finish = text.record(&says(&"é".repeat(4 << 20)));
+        assert_eq!(finish, Some(Finish::Limit));
+        assert_eq!(text.end(Finish::Limit).unwrap().text, "é".repeat(3 * MAX_TOKEN_BYTES / 2));
     }
 
     #[test]
