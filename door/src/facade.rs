@@ -22,7 +22,7 @@ use jury_coordinator::progress::Teller;
 use jury_grm::domain::{Reason, ReasonCode, ScoreRequest, Verdict};
 use serde_json::{Map, Value};
 
-use self::params::Params;
+use self::params::{NO_SUCH_PARAMETER, Params};
 use crate::body;
 use crate::error::Refused;
 use crate::headers;
@@ -102,7 +102,7 @@ impl Call {
         // A key of a turn that nobody looks at is the trainer's; a parameter is the user's mistake.
         if let Some(name) = unknown.iter().find(|path| !path.starts_with("item.")) {
             let name = name.strip_prefix("settings.").unwrap_or(name);
-            return Err(Refused::invalid(name, "no such parameter; settings go by their names"));
+            return Err(Refused::invalid(name, NO_SUCH_PARAMETER));
         }
         headers::apply(&self.headers, &mut request)?;
         if let (None, Some(waits)) = (request.budget_ms, self.service.trainer_waits) {

@@ -2,8 +2,11 @@
 //!
 //! `k=4&scale.min=0&scale.max=1&voting.rule=mean&seed=7&budget_ms=120000`: settings by their names, parts of them with a dot,
 //! and the request's own fields. `unscored=NUMBER` stands for rewards that are not there; `trim=TEXT` is taken off
-//! the end of a response, as often as it is given.
+//! the end of a response, as often as it is there.
+//!
+//! A URL has up to 64 KiB, so what grows faster than its length is bounded here: the depth of a name, and the texts to trim.
 
+use jury_grm::domain::limits;
 use serde_json::{Map, Value};
 
 use crate::error::Refused;
@@ -18,6 +21,17 @@ const OF_REQUEST: [&str; 7] = [
     "include_samples",
     "include_hidden_states",
 ];
+
+/// Most parts of a name; the deepest field, `voting.stop.confidence`, has three. Deeper objects could overflow the stack
+/// of whatever clones, writes or drops them.
+const MAX_DEPTH: usize = 4;
+/// Most texts to trim. Each is compared with the end of a response at every step.
+const MAX_TRIMS: usize = 8;
+const MAX_TRIM_BYTES: usize = 64;
+/// What a refusal repeats of a name with too many parts.
+const MAX_NAME_SHOWN: usize = 64;
+/// What is wrong with a name that is none of ours.
+pub(super) const NO_SUCH_PARAMETER: &str = "no such parameter; settings go by their names";
 
 /// What a URL says.
 #[derive(Debug, Default, PartialEq)]
@@ -37,7 +51,7 @@ impl Params {
         for (name, text) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match &*name {
                 "unscored" => read.unscored = Some(finite(&text)?),
-                "trim" if !text.is_empty() => read.trim.push(text.into_owned()),
+                "trim" => read.add_trim(&text)?,
                 "item" | "settings" | "request_id" => {
                     return Err(Refused::invalid(name, "cannot be a parameter"));
                 }
@@ -55,8 +69,11 @@ impl Params {
         Value::Object(request)
     }
 
-    /// A response without what `trim` takes off its end.
+    /// A response without what `trim` takes off its end. One that no item may hold stays as it is, to be refused.
     pub(super) fn trimmed<'a>(&self, response: &'a str) -> &'a str {
+        if response.len() > limits::MAX_ITEM_BYTES {
+            return response;
+        }
         let mut rest = response;
         while let Some(shorter) = self.trim.iter().find_map(|end| rest.strip_suffix(end.as_str())) {
             rest = shorter;
@@ -64,7 +81,26 @@ impl Params {
         rest
     }
 
+    fn add_trim(&mut self, text: &str) -> Result<(), Refused> {
+        if text.len() > MAX_TRIM_BYTES {
+            let problem = format!("at most {MAX_TRIM_BYTES} bytes each, has {}", text.len());
+            return Err(Refused::invalid("trim", &problem));
+        }
+        if self.trim.len() == MAX_TRIMS {
+            return Err(Refused::invalid(
+                "trim",
+                &format!("may be given {MAX_TRIMS} times at most"),
+            ));
+        }
+        self.trim.extend((!text.is_empty()).then(|| text.to_owned()));
+        Ok(())
+    }
+
     fn insert(&mut self, name: &str, text: &str) -> Result<(), Refused> {
+        if let Some((end, _)) = name.match_indices('.').nth(MAX_DEPTH - 1) {
+            let field: String = name[..end].chars().take(MAX_NAME_SHOWN).collect();
+            return Err(Refused::invalid(format!("{field}.."), NO_SUCH_PARAMETER));
+        }
         let first = name.split('.').next().unwrap_or_default();
         let path: Vec<&str> = match OF_REQUEST.contains(&first) {
             true => name.split('.').collect(),
@@ -145,6 +181,23 @@ mod tests {
         assert_eq!(field("request_id=r"), "request_id");
         assert_eq!(field("unscored=nan"), "unscored");
         assert_eq!(field("unscored="), "unscored");
+    }
+
+    #[test]
+    fn a_name_of_any_depth_is_refused_and_does_not_overflow_the_stack() {
+        let refused = Params::read(Some(&"a.".repeat(30_000))).unwrap_err();
+        assert_eq!(refused.field.as_deref(), Some("a.a.a.a.."));
+        assert!(refused.message.len() < 256, "{}", refused.message.len());
+        assert!(Params::read(Some("voting.stop.confidence=0.9")).is_ok());
+    }
+
+    #[test]
+    fn trimming_is_bounded() {
+        let of = |query: &str| Params::read(Some(query));
+        assert_eq!(of(&"trim=a&".repeat(9)).unwrap_err().field.as_deref(), Some("trim"));
+        assert!(of(&format!("trim={}", "a".repeat(65))).is_err());
+        let long = "a".repeat(limits::MAX_ITEM_BYTES + 1);
+        assert_eq!(of("trim=a").unwrap().trimmed(&long).len(), long.len(), "it is refused later");
     }
 
     #[test]

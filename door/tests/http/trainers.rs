@@ -292,5 +292,7 @@ async fn a_parameter_that_is_none_is_refused_by_name() {
             assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}?{query}: {}", refused.text);
             assert_eq!(refused.json()["error"]["field"], field, "{path}?{query}");
         }
+        let deep = door.post(&format!("{path}?{}=1", "a.".repeat(30_000)), &body).await;
+        assert_eq!(deep.status, StatusCode::BAD_REQUEST, "{path}");
     }
 }
