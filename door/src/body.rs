@@ -1,14 +1,21 @@
-//! A call's body: text within a size and a time.
+//! A call's body: text within a size and a time, and values within a number.
 
+mod values;
+
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use futures::TryStreamExt;
 use jury_fabric::transport::MAX_MESSAGE_BYTES;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use self::values::Values;
 use crate::error::Refused;
 
 /// What gRPC takes, too: an item of the largest size with most of its characters escaped.
@@ -29,19 +36,60 @@ pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Refu
         let message = format!("the body did not arrive within {} s", READ_TIME.as_secs());
         Refused::new(StatusCode::REQUEST_TIMEOUT, "BODY_TOO_SLOW", message)
     })??;
-    String::from_utf8(bytes).map_err(|error| {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let position = error.utf8_error().valid_up_to() + 1;
         broken(format!("the body is not UTF-8, from byte {position} on"))
-    })
+    })?;
+    match Values::of(&text).too_many() {
+        Some(problem) => Err(too_large(problem)),
+        None => Ok(text),
+    }
 }
 
-/// Reads a body that is one JSON object of somebody else's shape.
-pub(crate) async fn object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Refused> {
-    let text = text(headers, body).await?;
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(broken("the body is JSON, but no object".to_owned())),
-        Err(error) => Err(broken(format!("the body is not JSON: {error}"))),
+/// Reads a text that is one JSON object of somebody else's shape. A key given twice would hide what it had first.
+pub(crate) fn object(text: &str) -> Result<Map<String, Value>, Refused> {
+    let Object { fields, twice } =
+        serde_json::from_str(text).map_err(|error| match error.classify() {
+            Category::Data => broken("the body is JSON, but no object".to_owned()),
+            _ => broken(format!("the body is not JSON: {error}")),
+        })?;
+    match twice {
+        Some(key) => Err(Refused::invalid(key, "is given twice")),
+        None => Ok(fields),
+    }
+}
+
+/// An object, and a key that it has twice.
+struct Object {
+    fields: Map<String, Value>,
+    twice: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Object, A::Error> {
+        let (mut fields, mut twice) = (Map::new(), None);
+        while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+            if fields.contains_key(&key) {
+                twice = Some(key);
+            } else {
+                fields.insert(key, value);
+            }
+        }
+        Ok(Object { fields, twice })
     }
 }
 
@@ -52,7 +100,7 @@ async fn bytes(body: Body) -> Result<Vec<u8>, Refused> {
     while let Some(chunk) = chunks.try_next().await.map_err(interrupted)? {
         if read.len() + chunk.len() > MAX_BODY_BYTES {
             let message = format!("the body is larger than {MAX_BODY_BYTES} bytes");
-            return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message));
+            return Err(too_large(message));
         }
         read.extend_from_slice(&chunk);
     }
@@ -63,6 +111,10 @@ fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/json")
+}
+
+fn too_large(message: String) -> Refused {
+    Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message)
 }
 
 fn broken(message: String) -> Refused {

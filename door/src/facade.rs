@@ -79,13 +79,27 @@ impl Incoming {
         service: Service,
         asks: impl FnOnce(&Call, Map<String, Value>) -> Result<T, Refused>,
     ) -> Result<(Call, T), Refused> {
+        let from_text = |call: &Call, text: String| {
+            let body = body::object(&text)?;
+            drop(text);
+            asks(call, body)
+        };
+        self.read_text(service, from_text).await
+    }
+
+    /// The same, for who wants the body's text.
+    async fn read_text<T>(
+        self,
+        service: Service,
+        asks: impl FnOnce(&Call, String) -> Result<T, Refused>,
+    ) -> Result<(Call, T), Refused> {
         let Self { caller, query, headers, body } = self;
         let counter = caller.clone();
         let read = async {
             let params = Params::read(query.as_deref())?;
-            let body = body::object(&headers, body).await?;
+            let text = body::text(&headers, body).await?;
             let call = Call { service, caller, headers, params };
-            let asked = asks(&call, body)?;
+            let asked = asks(&call, text)?;
             Ok((call, asked))
         };
         counter.counted(read.await)
@@ -97,8 +111,7 @@ impl Incoming {
 impl Call {
     /// The request for `item`, with `extra` where no parameter says otherwise.
     fn request(&self, item: Value, extra: Map<String, Value>) -> Result<ScoreRequest, Refused> {
-        let (mut request, unknown) =
-            ScoreRequest::from_json(&self.params.request(item, extra).to_string())?;
+        let (mut request, unknown) = ScoreRequest::from_value(&self.params.request(item, extra))?;
         // A key of a turn that nobody looks at is the trainer's; a parameter is the user's mistake.
         if let Some(name) = unknown.iter().find(|path| !path.starts_with("item.")) {
             let name = name.strip_prefix("settings.").unwrap_or(name);
@@ -138,9 +151,9 @@ fn no_reason() -> Reason {
     Reason { code: ReasonCode::WorkerFailed, detail: "the verdict gives no reason".to_owned() }
 }
 
-/// A field that must be there.
-fn required<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a Value, Refused> {
-    body.get(name).ok_or_else(|| Refused::invalid(name, "is missing"))
+/// A field that must be there, taken out.
+fn required(body: &mut Map<String, Value>, name: &str) -> Result<Value, Refused> {
+    body.swap_remove(name).ok_or_else(|| Refused::invalid(name, "is missing"))
 }
 
 /// The text that a judge may compare with: a trainer's label, if it is a text or a number. A blank one is none, as in any item.
@@ -153,7 +166,7 @@ fn reference(label: Option<&Value>) -> Option<Value> {
 }
 
 /// An item with one response.
-fn item(query: Value, response: &str, reference: Option<Value>) -> Value {
+fn item(query: Value, response: String, reference: Option<Value>) -> Value {
     let responses = Value::from(vec![response]);
     let fields = [("query", Some(query)), ("responses", Some(responses)), ("reference", reference)];
     let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));

@@ -19,10 +19,15 @@ use crate::score::json;
 /// A client has to name a model; this one is whichever there is.
 const ANY_MODEL: &str = "jury";
 
+const NO_MESSAGES: &str = "must be a list that ends in the assistant's message, which is judged";
+
 const SERVICE: Service = Service { route: "POST /v1/chat/completions", trainer_waits: None };
 
 pub(crate) async fn completions(incoming: Incoming) -> Result<Response, Refused> {
-    let asks = |call: &Call, body| call.request(item_of(&body)?, fields_of(&body)?);
+    let asks = |call: &Call, mut body| {
+        let item = item_of(&mut body)?;
+        call.request(item, fields_of(&body)?)
+    };
     let (call, request) = incoming.read(SERVICE, asks).await?;
     let judged = call.judge(request).await?;
     let reward = call.reward(&judged).map_err(Refused::unscored)?;
@@ -49,15 +54,14 @@ pub(crate) async fn completions(incoming: Incoming) -> Result<Response, Refused>
     })))
 }
 
-fn item_of(body: &Map<String, Value>) -> Result<Value, Refused> {
-    let messages = required(body, "messages")?.as_array();
-    let last = messages.and_then(|messages| messages.split_last());
-    let judged = last.filter(|(response, _)| response["role"] == "assistant");
-    let Some((response, query)) = judged else {
-        let problem = "must be a list that ends in the assistant's message, which is judged";
-        return Err(Refused::invalid("messages", problem));
+fn item_of(body: &mut Map<String, Value>) -> Result<Value, Refused> {
+    let Value::Array(mut query) = required(body, "messages")? else {
+        return Err(Refused::invalid("messages", NO_MESSAGES));
     };
-    Ok(json!({ "query": query, "responses": [response] }))
+    let response = query.pop().filter(|response| response["role"] == "assistant");
+    let response = response.ok_or_else(|| Refused::invalid("messages", NO_MESSAGES))?;
+    let item = [("query", Value::Array(query)), ("responses", Value::Array(vec![response]))];
+    Ok(item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// What else a body asks for.

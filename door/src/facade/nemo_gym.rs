@@ -3,7 +3,8 @@
 //! The query is `responses_create_params.input` (a text or a list; `instructions` go before it as the system's turn). Of the list,
 //! messages are turns, `function_call` is a call of the assistant's turn, `function_call_output` a tool's turn; reasoning is not
 //! shown, and what is none of these is refused. The
-//! response is the text of all messages in `response.output`, joined, refusals among it; reasoning and calls of tools are not shown. A text or
+//! response is the text of all the assistant's messages in `response.output`, joined, refusals among it; reasoning, calls of tools and
+//! messages of other roles are not shown. A text or
 //! number in `expected_answer` is the reference, texts in `criteria` are the criteria. The answer is the body with `reward` and `verdict`.
 //!
 //! Without a reward the answer is what NeMo-Gym itself writes when its judge fails: `_ng_failure_class` is `judge_failed`, which sends
@@ -15,18 +16,21 @@ use serde_json::{Map, Value, json};
 
 use super::params::Params;
 use super::{Call, Incoming, Service, item, reference};
+use crate::body;
 use crate::error::Refused;
 use crate::score::json;
 
 const SERVICE: Service = Service { route: "POST /verify", trainer_waits: None };
 
 pub(crate) async fn verify(incoming: Incoming) -> Result<Response, Refused> {
-    let asks = |call: &Call, body| {
-        let request = call.request(item_of(&body, &call.params)?, Map::new())?;
-        Ok((request, body))
+    // The body is the answer's as well: as a text, which is far smaller than its values, until there is a verdict.
+    let asks = |call: &Call, text: String| {
+        let item = item_of(body::object(&text)?, &call.params)?;
+        Ok((call.request(item, Map::new())?, text))
     };
-    let (call, (request, mut answer)) = incoming.read(SERVICE, asks).await?;
+    let (call, (request, text)) = incoming.read_text(SERVICE, asks).await?;
     let judged = call.judge(request).await?;
+    let mut answer = body::object(&text)?;
     let reward = call.reward(&judged).unwrap_or_else(|reason| {
         answer.insert("_ng_failure_class".to_owned(), "judge_failed".into());
         answer.insert("_ng_failure_judge_error".to_owned(), reason.detail.clone().into());
@@ -38,16 +42,14 @@ pub(crate) async fn verify(incoming: Incoming) -> Result<Response, Refused> {
     Ok(json(&answer))
 }
 
-fn item_of(body: &Map<String, Value>, params: &Params) -> Result<Value, Refused> {
-    let created = body.get("responses_create_params").and_then(Value::as_object);
-    let created = created
-        .ok_or_else(|| Refused::invalid("responses_create_params", "is missing, or no object"))?;
-    let input = created.get("input").cloned();
-    let input =
-        input.ok_or_else(|| Refused::invalid("responses_create_params.input", "is missing"))?;
-    let input = match input {
-        Value::Array(listed) => Value::Array(turns(listed)?),
-        text => text,
+fn item_of(mut body: Map<String, Value>, params: &Params) -> Result<Value, Refused> {
+    let Some(Value::Object(mut created)) = body.swap_remove("responses_create_params") else {
+        return Err(Refused::invalid("responses_create_params", "is missing, or no object"));
+    };
+    let input = match created.swap_remove("input") {
+        None => return Err(Refused::invalid("responses_create_params.input", "is missing")),
+        Some(Value::Array(listed)) => Value::Array(turns(listed)?),
+        Some(text) => text,
     };
     let query = match created.get("instructions").and_then(Value::as_str) {
         None | Some("") => input,
@@ -56,10 +58,10 @@ fn item_of(body: &Map<String, Value>, params: &Params) -> Result<Value, Refused>
     let output = body.get("response").and_then(|response| response["output"].as_array());
     let output =
         output.ok_or_else(|| Refused::invalid("response.output", "is missing, or no list"))?;
-    let response = output_text(output);
-    let mut item = item(query, params.trimmed(&response), reference(body.get("expected_answer")));
-    if let Some(criteria) = body.get("criteria").filter(|criteria| criteria.is_array()) {
-        item["criteria"] = criteria.clone();
+    let response = params.trimmed(&output_text(output)?).to_owned();
+    let mut item = item(query, response, reference(body.get("expected_answer")));
+    if let Some(criteria @ Value::Array(_)) = body.swap_remove("criteria") {
+        item["criteria"] = criteria;
     }
     Ok(item)
 }
@@ -111,15 +113,40 @@ fn add_call(turns: &mut Vec<Value>, call: Value) {
     }
 }
 
-/// The text of all messages, as Gym's own judges take it. What a model says when it refuses is a text, too: without it, an empty
-/// response would be judged.
-fn output_text(output: &[Value]) -> String {
-    let messages = output.iter().filter(|one| one["type"] == "message");
-    let parts = messages.flat_map(|message| message["content"].as_array().into_iter().flatten());
-    let texts = parts.filter_map(|part| match part["type"].as_str()? {
-        "output_text" => part["text"].as_str(),
+/// What the assistant says in all its messages. Of other roles are the words of an environment, which agents put among them.
+///
+/// A message whose text has no known form is refused, since it would be judged as an empty one.
+fn output_text(output: &[Value]) -> Result<String, Refused> {
+    let mut said = String::new();
+    for (at, message) in output.iter().enumerate() {
+        let is_message = message["type"].is_null() || message["type"] == "message";
+        if !is_message || message["role"] != "assistant" {
+            continue;
+        }
+        let refused = |place: &str| {
+            let problem = "must be a text, or a list of parts of type output_text, input_text, text or refusal";
+            Refused::invalid(format!("response.output[{at}].content{place}"), problem)
+        };
+        match &message["content"] {
+            Value::Null => {}
+            Value::String(text) => said.push_str(text),
+            Value::Array(parts) => {
+                for (place, part) in parts.iter().enumerate() {
+                    let text = text_of(part).ok_or_else(|| refused(&format!("[{place}]")))?;
+                    said.push_str(text);
+                }
+            }
+            _ => return Err(refused("")),
+        }
+    }
+    Ok(said)
+}
+
+/// The text of a part; what a model says when it refuses is one as well.
+fn text_of(part: &Value) -> Option<&str> {
+    match part["type"].as_str()? {
+        "output_text" | "input_text" | "text" => part["text"].as_str(),
         "refusal" => part["refusal"].as_str(),
         _ => None,
-    });
-    texts.collect()
+    }
 }

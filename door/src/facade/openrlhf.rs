@@ -35,7 +35,7 @@ const AT_ONCE: usize = 64;
 
 pub(crate) async fn get_reward(incoming: Incoming) -> Result<Response, Refused> {
     let asks = |call: &Call, body| {
-        let items = items(&body, &call.params)?.into_iter();
+        let items = items(body, &call.params)?.into_iter();
         items.map(|item| call.request(item, Map::new())).collect::<Result<Vec<_>, _>>()
     };
     let (call, requests) = incoming.read(SERVICE, asks).await?;
@@ -50,28 +50,28 @@ pub(crate) async fn get_reward(incoming: Incoming) -> Result<Response, Refused> 
 }
 
 /// One item a query.
-fn items(body: &Map<String, Value>, params: &Params) -> Result<Vec<Value>, Refused> {
-    let queries = texts("query", required(body, "query")?)?;
+fn items(mut body: Map<String, Value>, params: &Params) -> Result<Vec<Value>, Refused> {
+    let queries = texts("query", required(&mut body, "query")?)?;
     if queries.is_empty() {
         return Ok(Vec::new());
     }
     if queries.len() > MAX_QUERIES {
         return Err(Refused::invalid("query", &format!("at most {MAX_QUERIES} queries a call")));
     }
-    let prompts = texts("prompts", required(body, "prompts")?)?;
+    let prompts = texts("prompts", required(&mut body, "prompts")?)?;
     let labels = body.get("labels").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if prompts.len() != queries.len() || (!labels.is_empty() && labels.len() != queries.len()) {
         let problem = format!("must be as many as queries, {}", queries.len());
         let field = if prompts.len() == queries.len() { "labels" } else { "prompts" };
         return Err(Refused::invalid(field, &problem));
     }
-    let items = queries.iter().zip(&prompts).enumerate().map(|(at, (query, prompt))| {
-        let response = response(query, prompt).ok_or_else(|| {
+    let items = queries.into_iter().zip(prompts).enumerate().map(|(at, (query, prompt))| {
+        let response = response(&query, &prompt).ok_or_else(|| {
             let problem = format!("does not begin with prompts[{at}], so its response is unknown");
             Refused::invalid(format!("query[{at}]"), &problem)
         })?;
-        let mut item =
-            item(Value::from(*prompt), params.trimmed(response), reference(labels.get(at)));
+        let response = params.trimmed(response).to_owned();
+        let mut item = item(Value::from(prompt), response, reference(labels.get(at)));
         // The queries of one call share its Idempotency-Key, under which each item needs an id of its own.
         item["id"] = Value::from(at.to_string());
         Ok(item)
@@ -90,12 +90,15 @@ fn response<'a>(query: &'a str, prompt: &str) -> Option<&'a str> {
         .or_else(|| follows(&ComposingNormalizerBorrowed::new_nfkc().normalize(prompt)))
 }
 
-fn texts<'a>(name: &str, value: &'a Value) -> Result<Vec<&'a str>, Refused> {
-    let list = value.as_array().ok_or_else(|| Refused::invalid(name, "must be a list of texts"))?;
-    let text = |(at, element): (usize, &'a Value)| {
-        element.as_str().ok_or_else(|| Refused::invalid(format!("{name}[{at}]"), "must be a text"))
+fn texts(name: &str, value: Value) -> Result<Vec<String>, Refused> {
+    let Value::Array(list) = value else {
+        return Err(Refused::invalid(name, "must be a list of texts"));
     };
-    list.iter().enumerate().map(text).collect()
+    let text = |(at, element)| match element {
+        Value::String(text) => Ok(text),
+        _ => Err(Refused::invalid(format!("{name}[{at}]"), "must be a text")),
+    };
+    list.into_iter().enumerate().map(text).collect()
 }
 
 /// A reward's place between the lowest and the highest that there is, 0 to 1. A majority's rewards are shares already.

@@ -21,16 +21,17 @@ const SERVICE: Service =
     Service { route: "POST /slime", trainer_waits: Some(Duration::from_secs(120)) };
 
 pub(crate) async fn reward(incoming: Incoming) -> Result<Response, Refused> {
-    let asks = |call: &Call, body| call.request(item_of(&body, &call.params)?, Map::new());
+    let asks = |call: &Call, body| call.request(item_of(body, &call.params)?, Map::new());
     let (call, request) = incoming.read(SERVICE, asks).await?;
     let judged = call.judge(request).await?;
     let reward = call.reward(&judged).map_err(Refused::unscored)?;
     Ok(json(&reward))
 }
 
-fn item_of(body: &Map<String, Value>, params: &Params) -> Result<Value, Refused> {
-    let response = required(body, "response")?.as_str();
-    let response = response.ok_or_else(|| Refused::invalid("response", "must be a text"))?;
-    let prompt = required(body, "prompt")?.clone();
-    Ok(item(prompt, params.trimmed(response), reference(body.get("label"))))
+fn item_of(mut body: Map<String, Value>, params: &Params) -> Result<Value, Refused> {
+    let response = required(&mut body, "response")?;
+    let response =
+        response.as_str().ok_or_else(|| Refused::invalid("response", "must be a text"))?;
+    let prompt = required(&mut body, "prompt")?;
+    Ok(item(prompt, params.trimmed(response).to_owned(), reference(body.get("label"))))
 }

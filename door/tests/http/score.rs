@@ -99,6 +99,35 @@ async fn a_body_that_is_too_large_or_no_json_is_refused() {
 }
 
 #[tokio::test]
+async fn a_body_of_more_values_than_an_item_needs_is_refused_before_a_tree_is_built() {
+    let door = Door::open(ScriptedBackend::new()).await;
+    let of = |n_lists: usize, n_numbers: usize| {
+        let lists = "[],".repeat(n_lists);
+        format!("{{\"item\": {}, \"x\": [{lists}{}0]}}", item(), "0,".repeat(n_numbers))
+    };
+    for path in [
+        "/v1/score",
+        "/v1/score/stream",
+        "/slime",
+        "/get_reward",
+        "/verify",
+        "/v1/chat/completions",
+    ] {
+        for (body, kind) in
+            [(of(131_072, 0), "texts, lists and objects"), (of(0, 1 << 20), "numbers")]
+        {
+            let request = Request::post(path).header("content-type", "application/json");
+            let refused = door.send(request.body(Body::from(body)).unwrap()).await;
+            assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
+            assert!(refused.text.contains(kind), "{path}: {}", refused.text);
+        }
+    }
+    let request = Request::post("/v1/score").header("content-type", "application/json");
+    let judged = door.send(request.body(Body::from(of(131_000, 1_000_000))).unwrap()).await;
+    assert_eq!(judged.status, StatusCode::OK, "{}", judged.text);
+}
+
+#[tokio::test]
 async fn a_call_under_its_key_is_judged_once_and_held_to_its_payload() {
     let backend = ScriptedBackend::new();
     let handle = backend.handle();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use jury_grm::domain::{FailureKind, ScoreRequest, Verdict};
 use jury_grm::prompt::Trust;
 use jury_worker::backend::scripted::{Act, Ending, ScriptHandle, ScriptedBackend};
@@ -193,6 +194,71 @@ async fn a_refusal_is_what_a_rollout_of_nemo_gym_says() {
     let answer = door.post("/verify?k=4", &body).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     assert!(was_shown(&handle, "I won't."));
+}
+
+#[tokio::test]
+async fn the_response_of_a_rollout_is_what_the_assistant_says_in_any_form_of_a_text() {
+    let message =
+        |role: &str, content: Value| json!({"type": "message", "role": role, "content": content});
+    let part = |kind: &str| json!([{"type": kind, "text": "It is 4."}]);
+    let environment = message("user", json!("You stand in a cave."));
+    for output in [
+        json!([message("assistant", json!("It is 4."))]),
+        json!([{"role": "assistant", "content": "It is 4."}]),
+        json!([message("assistant", part("text"))]),
+        json!([message("assistant", part("input_text"))]),
+        json!([
+            environment,
+            message("assistant", json!("It is ")),
+            environment,
+            message("assistant", json!("4."))
+        ]),
+    ] {
+        let backend = ScriptedBackend::new();
+        let handle = backend.handle();
+        let door = Door::open(backend).await;
+        let mut body = nemo_gym();
+        body["response"]["output"] = output.clone();
+        let answer = door.post("/verify?k=4", &body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        assert!(was_shown(&handle, "It is 4."), "{output}");
+        assert!(!was_shown(&handle, ""), "{output}");
+    }
+    let door = Door::open(ScriptedBackend::new()).await;
+    for (content, place) in
+        [(json!(4), ""), (part("output_audio"), "[0]"), (json!([{"type": "text"}]), "[0]")]
+    {
+        let mut body = nemo_gym();
+        body["response"]["output"] = json!([message("assistant", content)]);
+        let refused = door.post("/verify?k=4", &body).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+        let field = format!("response.output[0].content{place}");
+        assert_eq!(refused.json()["error"]["field"], field.as_str());
+    }
+}
+
+#[tokio::test]
+async fn token_ids_of_a_rollout_may_be_many() {
+    let door = Door::open(ScriptedBackend::new()).await;
+    let mut body = nemo_gym();
+    body["response"]["output"][0]["prompt_token_ids"] = json!(vec![151_643; 200_000]);
+    let answer = door.post("/verify?k=4", &body).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.json()["response"], body["response"]);
+}
+
+#[tokio::test]
+async fn a_key_given_twice_is_refused() {
+    let door = Door::open(ScriptedBackend::new()).await;
+    for (path, body) in bodies() {
+        let body = body.to_string();
+        let (key, _) = body[2..].split_once('"').unwrap();
+        let twice = format!("{},\"{key}\": null}}", body.strip_suffix('}').unwrap());
+        let request = Request::post(path).header("content-type", "application/json");
+        let refused = door.send(request.body(Body::from(twice)).unwrap()).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}: {}", refused.text);
+        assert_eq!(refused.json()["error"]["field"], key);
+    }
 }
 
 #[tokio::test]

@@ -89,6 +89,21 @@ pub(super) fn read<T: DeserializeOwned>(
     }
 }
 
+/// The same of a value that is read already. Of a key given twice the caller has seen to.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_from<T: DeserializeOwned>(
+    value: &Value,
+    what: &'static str,
+) -> Result<T, JsonError> {
+    if !value.is_object() {
+        return Err(JsonError::NotAnObject { what, found: kind(value) });
+    }
+    serde_path_to_error::deserialize(value)
+        .map_err(|error| words::field_error(&error.path().to_string(), error.inner(), value))
+}
+
 /// Null takes the default, as absence does.
 pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

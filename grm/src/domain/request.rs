@@ -5,6 +5,7 @@ mod validate;
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::json::{self, JsonError, keys, null_as_default, object_or_default};
 use super::{Item, Settings, Voting};
@@ -116,6 +117,16 @@ impl ScoreRequest {
         let (request, value): (Self, _) = json::read(json, SHAPE)?;
         request.validate()?;
         Ok((request, keys::unknown_of_request(&value)))
+    }
+
+    /// The same of a value that is read already; whether a key was given twice is the caller's to say.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub fn from_value(json: &Value) -> Result<(Self, Vec<String>), JsonError> {
+        let request: Self = json::read_from(json, SHAPE)?;
+        request.validate()?;
+        Ok((request, keys::unknown_of_request(json)))
     }
 
     /// Minimum number of valid samples for rewards, default applied.
