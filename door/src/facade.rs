@@ -10,6 +10,7 @@ pub(crate) mod chat;
 pub(crate) mod nemo_gym;
 pub(crate) mod openrlhf;
 mod params;
+mod places;
 pub(crate) mod slime;
 
 use std::sync::Arc;
@@ -19,10 +20,11 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use jury_coordinator::progress::Teller;
-use jury_grm::domain::{Reason, ReasonCode, ScoreRequest, Verdict};
+use jury_grm::domain::{JsonError, Reason, ReasonCode, ScoreRequest, Verdict};
 use serde_json::{Map, Value};
 
 use self::params::{NO_SUCH_PARAMETER, Params};
+use self::places::Places;
 use crate::body;
 use crate::error::Refused;
 use crate::headers;
@@ -49,6 +51,12 @@ struct Call {
     caller: Caller,
     headers: HeaderMap,
     params: Params,
+}
+
+/// An item that a body holds.
+struct Asked {
+    item: Value,
+    places: Places,
 }
 
 /// The verdict of one response.
@@ -109,9 +117,14 @@ impl Incoming {
 // === impl Call ===
 
 impl Call {
-    /// The request for `item`, with `extra` where no parameter says otherwise.
-    fn request(&self, item: Value, extra: Map<String, Value>) -> Result<ScoreRequest, Refused> {
-        let (mut request, unknown) = ScoreRequest::from_value(&self.params.request(item, extra))?;
+    /// The request for an item, with `extra` where no parameter says otherwise.
+    fn request(&self, asked: Asked, extra: Map<String, Value>) -> Result<ScoreRequest, Refused> {
+        let Asked { item, places } = asked;
+        let read = ScoreRequest::from_value(&self.params.request(item, extra));
+        let (mut request, unknown) = read.map_err(|error| match error {
+            JsonError::Field { path, problem } => Refused::invalid(places.of(&path), &problem),
+            error => error.into(),
+        })?;
         // A key of a turn that nobody looks at is the trainer's; a parameter is the user's mistake.
         if let Some(name) = unknown.iter().find(|path| !path.starts_with("item.")) {
             let name = name.strip_prefix("settings.").unwrap_or(name);

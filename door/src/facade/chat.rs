@@ -12,7 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Incoming, Service, required};
+use super::places::Places;
+use super::{Asked, Call, Incoming, Service, required};
 use crate::error::Refused;
 use crate::score::json;
 
@@ -54,14 +55,20 @@ pub(crate) async fn completions(incoming: Incoming) -> Result<Response, Refused>
     })))
 }
 
-fn item_of(body: &mut Map<String, Value>) -> Result<Value, Refused> {
+fn item_of(body: &mut Map<String, Value>) -> Result<Asked, Refused> {
     let Value::Array(mut query) = required(body, "messages")? else {
         return Err(Refused::invalid("messages", NO_MESSAGES));
     };
     let response = query.pop().filter(|response| response["role"] == "assistant");
     let response = response.ok_or_else(|| Refused::invalid("messages", NO_MESSAGES))?;
+    let places = Places {
+        query: "messages".to_owned(),
+        response: format!("messages[{}]", query.len()),
+        ..Places::default()
+    };
     let item = [("query", Value::Array(query)), ("responses", Value::Array(vec![response]))];
-    Ok(item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    let item = item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Ok(Asked { item, places })
 }
 
 /// What else a body asks for.

@@ -15,10 +15,13 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
-use super::{Call, Incoming, Service, item, reference};
+use super::places::{Places, TurnPlace};
+use super::{Asked, Call, Incoming, Service, item, reference};
 use crate::body;
 use crate::error::Refused;
 use crate::score::json;
+
+const INPUT: &str = "responses_create_params.input";
 
 const SERVICE: Service = Service { route: "POST /verify", trainer_waits: None };
 
@@ -42,19 +45,13 @@ pub(crate) async fn verify(incoming: Incoming) -> Result<Response, Refused> {
     Ok(json(&answer))
 }
 
-fn item_of(mut body: Map<String, Value>, params: &Params) -> Result<Value, Refused> {
+fn item_of(mut body: Map<String, Value>, params: &Params) -> Result<Asked, Refused> {
     let Some(Value::Object(mut created)) = body.swap_remove("responses_create_params") else {
         return Err(Refused::invalid("responses_create_params", "is missing, or no object"));
     };
-    let input = match created.swap_remove("input") {
-        None => return Err(Refused::invalid("responses_create_params.input", "is missing")),
-        Some(Value::Array(listed)) => Value::Array(turns(listed)?),
-        Some(text) => text,
-    };
-    let query = match created.get("instructions").and_then(Value::as_str) {
-        None | Some("") => input,
-        Some(instructions) => after_instructions(instructions, input),
-    };
+    let input = created.swap_remove("input");
+    let input = input.ok_or_else(|| Refused::invalid(INPUT, "is missing"))?;
+    let (query, turns) = query(input, created.get("instructions").and_then(Value::as_str))?;
     let output = body.get("response").and_then(|response| response["output"].as_array());
     let output =
         output.ok_or_else(|| Refused::invalid("response.output", "is missing, or no list"))?;
@@ -63,53 +60,84 @@ fn item_of(mut body: Map<String, Value>, params: &Params) -> Result<Value, Refus
     if let Some(criteria @ Value::Array(_)) = body.swap_remove("criteria") {
         item["criteria"] = criteria;
     }
-    Ok(item)
+    let places = Places {
+        query: INPUT.to_owned(),
+        turns,
+        response: "response.output".to_owned(),
+        reference: "expected_answer".to_owned(),
+    };
+    Ok(Asked { item, places })
 }
 
-fn after_instructions(instructions: &str, input: Value) -> Value {
-    let mut turns = vec![json!({"role": "system", "content": instructions})];
-    match input {
-        Value::Array(rest) => turns.extend(rest),
-        text => turns.push(json!({"role": "user", "content": text})),
+/// What the policy was asked, and where each turn of it comes from.
+fn query(input: Value, instructions: Option<&str>) -> Result<(Value, Vec<TurnPlace>), Refused> {
+    let mut turns = Turns::default();
+    if let Some(instructions) = instructions.filter(|text| !text.is_empty()) {
+        let place = TurnPlace::From("responses_create_params.instructions".to_owned());
+        turns.push(json!({"role": "system", "content": instructions}), place);
     }
-    Value::Array(turns)
+    match input {
+        Value::Array(listed) => turns.extend(listed)?,
+        text if turns.turns.is_empty() => return Ok((text, Vec::new())),
+        text => {
+            let place = TurnPlace::From(INPUT.to_owned());
+            turns.push(json!({"role": "user", "content": text}), place);
+        }
+    }
+    Ok((Value::Array(turns.turns), turns.places))
 }
 
 /// The turns of a conversation as the Responses API lists it: what a model says and calls at once are items of their own there.
-fn turns(listed: Vec<Value>) -> Result<Vec<Value>, Refused> {
-    let mut turns = Vec::new();
-    for (at, one) in listed.into_iter().enumerate() {
-        match one["type"].as_str() {
-            Some("reasoning") => {}
-            Some("function_call") => {
-                let function = json!({"name": one["name"], "arguments": one["arguments"]});
-                add_call(&mut turns, json!({"function": function}));
-            }
-            Some("function_call_output") => {
-                turns.push(json!({"role": "tool", "content": one["output"]}));
-            }
-            Some(kind) if one.get("role").is_none() => {
-                let problem = format!(
-                    "is of type {kind:?}, which is no text; leave it out, or say in a message what came of it"
-                );
-                let field = format!("responses_create_params.input[{at}]");
-                return Err(Refused::invalid(&field, &problem));
-            }
-            _ => turns.push(one),
-        }
-    }
-    Ok(turns)
+#[derive(Default)]
+struct Turns {
+    turns: Vec<Value>,
+    places: Vec<TurnPlace>,
 }
 
-/// A call belongs to the turn of the assistant that it follows, or is one.
-fn add_call(turns: &mut Vec<Value>, call: Value) {
-    if turns.last().is_none_or(|turn| turn["role"] != "assistant") {
-        turns.push(json!({"role": "assistant", "content": null}));
+// === impl Turns ===
+
+impl Turns {
+    fn push(&mut self, turn: Value, place: TurnPlace) {
+        self.turns.push(turn);
+        self.places.push(place);
     }
-    let turn = turns.last_mut().and_then(Value::as_object_mut).expect("a turn with a role");
-    match turn.entry("tool_calls").or_insert(Value::Null) {
-        Value::Array(calls) => calls.push(call),
-        none => *none = json!([call]),
+
+    fn extend(&mut self, listed: Vec<Value>) -> Result<(), Refused> {
+        for (at, one) in listed.into_iter().enumerate() {
+            let place = format!("{INPUT}[{at}]");
+            match one["type"].as_str() {
+                Some("reasoning") => {}
+                Some("function_call") => {
+                    let function = json!({"name": one["name"], "arguments": one["arguments"]});
+                    self.add_call(json!({"function": function}), place);
+                }
+                Some("function_call_output") => {
+                    let turn = json!({"role": "tool", "content": one["output"]});
+                    self.push(turn, TurnPlace::From(place));
+                }
+                Some(kind) if one.get("role").is_none() => {
+                    let problem = format!(
+                        "is of type {kind:?}, which is no text; leave it out, or say in a message what came of it"
+                    );
+                    return Err(Refused::invalid(&place, &problem));
+                }
+                _ => self.push(one, TurnPlace::As(place)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A call belongs to the turn of the assistant that it follows, or is one.
+    fn add_call(&mut self, call: Value, place: String) {
+        if self.turns.last().is_none_or(|turn| turn["role"] != "assistant") {
+            let turn = json!({"role": "assistant", "content": null});
+            self.push(turn, TurnPlace::From(place));
+        }
+        let turn = self.turns.last_mut().and_then(Value::as_object_mut).expect("a turn with a role");
+        match turn.entry("tool_calls").or_insert(Value::Null) {
+            Value::Array(calls) => calls.push(call),
+            none => *none = json!([call]),
+        }
     }
 }
 

@@ -21,7 +21,8 @@ use jury_grm::domain::{Provenance, Scale, Verdict, VoteRule};
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
-use super::{Call, Incoming, Judged, Service, item, reference, required};
+use super::places::Places;
+use super::{Asked, Call, Incoming, Judged, Service, item, reference, required};
 use crate::error::Refused;
 use crate::score::json;
 
@@ -50,7 +51,7 @@ pub(crate) async fn get_reward(incoming: Incoming) -> Result<Response, Refused> 
 }
 
 /// One item a query.
-fn items(mut body: Map<String, Value>, params: &Params) -> Result<Vec<Value>, Refused> {
+fn items(mut body: Map<String, Value>, params: &Params) -> Result<Vec<Asked>, Refused> {
     let queries = texts("query", required(&mut body, "query")?)?;
     if queries.is_empty() {
         return Ok(Vec::new());
@@ -74,7 +75,13 @@ fn items(mut body: Map<String, Value>, params: &Params) -> Result<Vec<Value>, Re
         let mut item = item(Value::from(prompt), response, reference(labels.get(at)));
         // The queries of one call share its Idempotency-Key, under which each item needs an id of its own.
         item["id"] = Value::from(at.to_string());
-        Ok(item)
+        let places = Places {
+            query: format!("prompts[{at}]"),
+            response: format!("query[{at}]"),
+            reference: format!("labels[{at}]"),
+            ..Places::default()
+        };
+        Ok(Asked { item, places })
     });
     items.collect()
 }

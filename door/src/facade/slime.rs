@@ -12,7 +12,8 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::params::Params;
-use super::{Call, Incoming, Service, item, reference, required};
+use super::places::Places;
+use super::{Asked, Call, Incoming, Service, item, reference, required};
 use crate::error::Refused;
 use crate::score::json;
 
@@ -28,10 +29,17 @@ pub(crate) async fn reward(incoming: Incoming) -> Result<Response, Refused> {
     Ok(json(&reward))
 }
 
-fn item_of(mut body: Map<String, Value>, params: &Params) -> Result<Value, Refused> {
+fn item_of(mut body: Map<String, Value>, params: &Params) -> Result<Asked, Refused> {
     let response = required(&mut body, "response")?;
     let response =
         response.as_str().ok_or_else(|| Refused::invalid("response", "must be a text"))?;
     let prompt = required(&mut body, "prompt")?;
-    Ok(item(prompt, params.trimmed(response).to_owned(), reference(body.get("label"))))
+    let item = item(prompt, params.trimmed(response).to_owned(), reference(body.get("label")));
+    let places = Places {
+        query: "prompt".to_owned(),
+        response: "response".to_owned(),
+        reference: "label".to_owned(),
+        ..Places::default()
+    };
+    Ok(Asked { item, places })
 }

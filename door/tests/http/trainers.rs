@@ -174,7 +174,7 @@ async fn calls_of_tools_and_their_results_are_shown_of_a_rollout_of_nemo_gym() {
     assert!(was_shown(&handle, "4 degrees"));
     let image = json!([{"type": "input_text", "text": "What is it?"}, {"type": "input_image", "image_url": "data:"}]);
     for (input, field) in [
-        (json!([{"role": "user", "content": image}]), "item.query[0].content[1]"),
+        (json!([{"role": "user", "content": image}]), "responses_create_params.input[0].content[1]"),
         (json!([{"type": "web_search_call", "id": "1"}]), "responses_create_params.input[0]"),
     ] {
         body["responses_create_params"]["input"] = input;
@@ -245,6 +245,36 @@ async fn token_ids_of_a_rollout_may_be_many() {
     let answer = door.post("/verify?k=4", &body).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json()["response"], body["response"]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_body_is_named_by_its_place_there() {
+    let door = Door::open(ScriptedBackend::new()).await;
+    let image = json!([{"type": "image_url", "image_url": {"url": "data:"}}]);
+    let asked = json!({"role": "user", "content": image});
+    let mut in_slime = slime();
+    in_slime["prompt"] = json!([asked]);
+    let mut in_query = chat();
+    in_query["messages"][0]["content"] = image.clone();
+    let mut in_response = chat();
+    in_response["messages"][1]["content"] = image.clone();
+    let mut after_instructions = nemo_gym();
+    after_instructions["responses_create_params"]["instructions"] = json!("Be brief.");
+    after_instructions["responses_create_params"]["input"] =
+        json!([{"type": "reasoning", "summary": []}, asked]);
+    for (path, body, field) in [
+        ("/slime", in_slime, "prompt[0].content[0]"),
+        ("/v1/chat/completions", in_query, "messages[0].content[0]"),
+        ("/v1/chat/completions", in_response, "messages[1].content[0]"),
+        ("/verify", after_instructions, "responses_create_params.input[1].content[0]"),
+        ("/get_reward", json!({"query": [" a"], "prompts": [" "]}), "prompts[0]"),
+    ] {
+        let refused = door.post(path, &body).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}: {}", refused.text);
+        let error = &refused.json()["error"];
+        assert_eq!(error["field"], field, "{path}");
+        assert!(error["message"].as_str().unwrap().starts_with(field), "{error}");
+    }
 }
 
 #[tokio::test]
