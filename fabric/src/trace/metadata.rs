@@ -5,6 +5,11 @@ use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tonic::metadata::{MetadataKey, MetadataMap};
 
+/// Longest state of a vendor that is handed on. W3C's standard asks for 512 bytes at least, and lets longer ones be dropped; a worker
+/// refuses a call whose headers have more than 16 KiB.
+const MAX_STATE_BYTES: usize = 1024;
+const STATE: &str = "tracestate";
+
 struct Incoming<'a>(&'a MetadataMap);
 struct Outgoing<'a>(&'a mut MetadataMap);
 
@@ -21,7 +26,8 @@ pub(super) fn inject(context: &Context, metadata: &mut MetadataMap) {
 
 impl Extractor for Incoming<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        let value = self.0.get(key)?.to_str().ok()?;
+        (key != STATE || value.len() <= MAX_STATE_BYTES).then_some(value)
     }
 
     fn keys(&self) -> Vec<&str> {

@@ -58,6 +58,21 @@ fn the_state_of_the_callers_vendor_is_handed_on() {
 }
 
 #[test]
+fn a_state_that_would_fill_the_headers_of_a_call_is_dropped_and_the_trace_goes_on() {
+    let member = |n: usize| format!("v{n:02}={}", "1".repeat(252));
+    for (n_members, kept) in [(3, true), (32, false)] {
+        let state = (0..n_members).map(member).collect::<Vec<_>>().join(",");
+        let mut metadata = metadata_with(PARENT);
+        metadata.insert("tracestate", state.parse().unwrap());
+        let sent =
+            traced("info", false, || server_span("p.S/M", &metadata).in_scope(|| outgoing(())));
+        assert_eq!(header(&sent, "tracestate").is_some(), kept, "{n_members}");
+        let parent = header(&sent, "traceparent").unwrap();
+        assert!(parent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{parent}");
+    }
+}
+
+#[test]
 fn an_absent_or_malformed_header_starts_a_trace() {
     traced("info", false, || {
         for header in [
