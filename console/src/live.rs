@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::Console;
+use crate::pages::missing::Number;
 use crate::viewer::Viewer;
 
 /// Minimum time between events: nobody reads faster than that.
@@ -47,7 +48,7 @@ pub(crate) async fn overview(console: State<Console>, viewer: Viewer) -> Respons
 pub(crate) async fn request(
     console: State<Console>,
     viewer: Viewer,
-    Path(number): Path<u64>,
+    Number(number): Number,
 ) -> Response {
     watch_page(console, viewer, Some(RequestNumber(number)))
 }

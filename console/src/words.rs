@@ -19,9 +19,16 @@ pub(crate) fn score(score: f64) -> String {
     if score.fract() == 0.0 { format!("{score:.0}") } else { format!("{score:.1}") }
 }
 
-/// A share of 0..=1.
+/// A share of 0..=1. Only all is 100 %, and only nothing is 0 %.
 pub(crate) fn percent(share: f64) -> String {
-    format!("{:.0} %", 100.0 * share)
+    let percent = 100.0 * share;
+    match percent.round() {
+        rounded if (rounded == 100.0) == (share == 1.0) && (rounded == 0.0) == (share == 0.0) => {
+            format!("{rounded:.0} %")
+        }
+        100.0 => "> 99 %".to_owned(),
+        _ => "< 1 %".to_owned(),
+    }
 }
 
 /// A count with thousands separators.
@@ -189,6 +196,8 @@ mod tests {
             (score(8.0), score(7.25), reward(None)),
             ("8".into(), "7.2".into(), "none".into())
         );
+        let shares = [0.0, 0.001, 0.015, 0.5, 255.0 / 256.0, 1.0].map(percent);
+        assert_eq!(shares, ["0 %", "< 1 %", "2 %", "50 %", "> 99 %", "100 %"]);
         assert_eq!(thousands(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!((thousands(999), thousands(1000)), ("999".into(), "1\u{202f}000".into()));
         let seconds = Duration::from_secs;

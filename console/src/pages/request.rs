@@ -1,10 +1,11 @@
 //! `/requests/N`: a request in flight, with its samples as they arrive.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use jury_coordinator::observe::RequestNumber;
 use maud::{Markup, html};
 
+use super::missing::Number;
 use super::{Shell, missing, name_of, opened, samples};
 use crate::Console;
 use crate::board::{Found, Running};
@@ -17,7 +18,7 @@ use crate::words;
 pub(crate) async fn show(
     State(console): State<Console>,
     viewer: Viewer,
-    Path(number): Path<u64>,
+    Number(number): Number,
 ) -> Response {
     match console.board.find(viewer.tenant(), RequestNumber(number)) {
         None => missing::unknown(number).into_response(),

@@ -1,6 +1,8 @@
 //! Every sample: its scores in the caller's order in one table, and the details of each on demand.
 
-use jury_grm::domain::{Sample, Scores};
+use std::collections::HashSet;
+
+use jury_grm::domain::{Sample, Scores, VoteRule};
 use maud::{Markup, html};
 
 use super::opened::words_of_others;
@@ -103,14 +105,23 @@ fn one(opened: &Opened<'_>, place: &Place<'_>, sample: &Sample) -> Markup {
 }
 
 fn why_silent(opened: &Opened<'_>, sample: &Sample) -> String {
-    let rule =
-        opened.verdict.map(|verdict| words::rule(&verdict.provenance.voting)).unwrap_or_default();
-    match sample.meta_score {
-        Some(meta) => {
-            format!("It did not vote: a reward is {rule}, and its meta score is {meta:.2}.")
+    let Some(verdict) = opened.verdict else { return String::new() };
+    let voting = &verdict.provenance.voting;
+    let distinct = |response: &usize| opened.duplicate_of[*response];
+    let shown: HashSet<usize> = sample.spec.order.iter().map(distinct).collect();
+    let why = match sample.meta_score {
+        _ if voting.effective_rule() == VoteRule::Majority && shown.len() == 1 => {
+            "it showed one response alone, and a majority takes a comparison".to_owned()
         }
-        None => "It did not vote: it came after the verdict was decided.".to_owned(),
-    }
+        _ if verdict.voters.is_empty() => {
+            "nobody voted, since too few samples are valid".to_owned()
+        }
+        Some(meta) => {
+            format!("a reward is {}, and its meta score is {meta:.2}", words::rule(voting))
+        }
+        None => "the vote is by meta scores, and it has none".to_owned(),
+    };
+    format!("It did not vote: {why}.")
 }
 
 /// A few scores are listed one by one; of many, only the sample's own best.

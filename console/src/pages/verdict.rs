@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use jury_coordinator::observe::RequestNumber;
 use jury_grm::domain::{Counts, Status, Verdict};
 use maud::{Markup, html};
 
+use super::missing::Number;
 use super::{Shell, missing, name_of, opened, provenance, samples, time};
 use crate::Console;
 use crate::board::{Case, Figures, Found};
@@ -21,7 +22,7 @@ use crate::words;
 pub(crate) async fn show(
     State(console): State<Console>,
     viewer: Viewer,
-    Path(number): Path<u64>,
+    Number(number): Number,
 ) -> Response {
     match console.board.find(viewer.tenant(), RequestNumber(number)) {
         None => missing::unknown(number).into_response(),

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use jury_grm::domain::{FailureKind, Status};
+use jury_grm::domain::{FailureKind, Status, VoteRule};
 use jury_worker::backend::scripted::{Act, Ending, ScriptedBackend};
 
 use crate::site::{Site, request};
@@ -156,4 +156,36 @@ async fn a_hostile_response_stays_text_on_its_way_through_all_of_it() {
     assert!(
         site.page("/verdicts/1").await.text("#response-0 .said").starts_with("<script>alert(1)")
     );
+}
+
+#[tokio::test]
+async fn a_sample_without_a_vote_says_why_it_has_none() {
+    let one_valid = ScriptedBackend::new().on_sample(|spec, _| match spec.index {
+        0 => Act::now(Ending::Scores(vec![9.0, 3.0])),
+        _ => Act::now(Ending::Unparsed(FailureKind::NoBox)),
+    });
+    let site = Site::open(one_valid, 8).await;
+    let verdict = site.coordinator().score(request("q", &["Paris", "Lyon"])).await.unwrap();
+    assert_eq!((verdict.status, verdict.counts.valid), (Status::Unscored, 1));
+    let why = site.page("/verdicts/1").await.text("#sample-0 .why");
+    assert_eq!(why, "It did not vote: nobody voted, since too few samples are valid.");
+
+    // Three responses in panels of two: one panel has a response alone.
+    let site = Site::open(ScriptedBackend::new(), 8).await;
+    let mut by_majority = request("q", &["Paris", "Lyon", "Nice"]);
+    by_majority.voting.rule = Some(VoteRule::Majority);
+    by_majority.settings.max_panel = 2;
+    site.coordinator().score(by_majority).await.unwrap();
+    let why = site.page("/verdicts/1").await.texts(".sample .why");
+    assert!(!why.is_empty() && why.iter().all(|why| why.contains("one response alone")), "{why:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_names_no_number_is_no_page() {
+    let site = Site::open(ScriptedBackend::new(), 0).await;
+    for path in ["/verdicts/abc", "/requests/-1", "/verdicts/99999999999999999999"] {
+        let answer = site.get(path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(answer.text.contains("No such page"), "{path}");
+    }
 }
