@@ -15,7 +15,7 @@ use jury_fabric::shutdown::Shutdown;
 use jury_fabric::telemetry::{register_losses, serve_metrics};
 use jury_fabric::tls::{ServerTls, register_tls};
 use jury_fabric::transport::{
-    HealthHandle, ListenAddress, Listener, ServeError, ServerConfig, TlsListener, bind_all,
+    HealthHandle, ListenAddress, Listener, Reach, ServeError, ServerConfig, TlsListener, bind_all,
 };
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
@@ -149,10 +149,10 @@ impl DoorSocket {
             let drain = shutdown.drain.clone();
             let (coordinator, grace) = (coordinator.clone(), args.grace);
             doors.push(match self.1.clone() {
-                None => jury_door::serve(coordinator, listener, grace, drain).boxed(),
+                None => jury_door::serve(coordinator, listener, Reach::Plain, grace, drain).boxed(),
                 Some(tls) => {
                     let listener = TlsListener::http(listener, tls)?;
-                    jury_door::serve(coordinator, listener, grace, drain).boxed()
+                    jury_door::serve(coordinator, listener, Reach::Tls, grace, drain).boxed()
                 }
             });
         }

@@ -3,13 +3,11 @@
 //! Without TLS and tenants, anyone who can reach the address may look. A page elsewhere must not be able to, through a
 //! host name of its own that resolves to this address (DNS rebinding): only addresses and `localhost` are answered.
 
-use std::net::IpAddr;
-
 use axum::extract::{Request, State};
-use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use jury_fabric::transport::is_own_host;
 
 use crate::Console;
 
@@ -29,15 +27,6 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// How the console is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Over plain TCP.
-    Plain,
-    /// Over TLS: the certificate vouches for the name, and cookies are sent only over TLS.
-    Tls,
-}
-
 /// Answers only for known hosts, and adds the headers to every answer.
 pub(crate) async fn guard(
     State(console): State<Console>,
@@ -50,7 +39,7 @@ pub(crate) async fn guard(
     let mut response = match host {
         // HTTP/1.0 and tests; a browser always sends it.
         None => next.run(request).await,
-        Some(host) if any_name || is_own(host) => next.run(request).await,
+        Some(host) if any_name || is_own_host(host) => next.run(request).await,
         Some(_) => refused(),
     };
     for (name, value) in HEADERS {
@@ -63,29 +52,4 @@ fn refused() -> Response {
     let text = "the console answers under an address or as localhost, not under another name: \
                 open http://ADDRESS:PORT/, or forward the port to this machine\n";
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
-}
-
-/// Whether a `Host` header is an address, or names this machine.
-fn is_own(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_and_this_machine_are_answered_and_other_names_are_not() {
-        for own in ["127.0.0.1:7495", "[::1]:7495", "localhost:7495", "LOCALHOST", "10.1.2.3"] {
-            assert!(is_own(own), "{own}");
-        }
-        for other in
-            ["evil.example", "127.0.0.1.evil.example:7495", "localhost.evil.example", "", "a b"]
-        {
-            assert!(!is_own(other), "{other}");
-        }
-    }
 }

@@ -26,20 +26,23 @@ mod text;
 mod viewer;
 mod words;
 
-use std::fmt::Debug;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::connect_info::Connected;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use axum::serve::{IncomingStream, Listener};
 use jury_coordinator::Coordinator;
+use jury_fabric::transport::Peer;
 use tokio::sync::Semaphore;
 
 use sessions::Sessions;
 
 pub use board::{Board, Limits};
-pub use guard::Reach;
+pub use jury_fabric::transport::Reach;
 
 /// Maximum number of pages that are kept up to date at once; further ones have to be reloaded by hand.
 const MAX_LIVE_PAGES: usize = 64;
@@ -66,10 +69,11 @@ pub async fn serve<L>(
     listener: L,
 ) -> io::Result<()>
 where
-    L: axum::serve::Listener,
-    L::Addr: Debug,
+    L: Listener<Addr = SocketAddr>,
+    Peer: for<'a> Connected<IncomingStream<'a, L>>,
 {
-    axum::serve(listener, router(coordinator, board, reach)).await
+    let service = router(coordinator, board, reach).into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, service).await
 }
 
 /// Every path of the console.

@@ -32,6 +32,15 @@ pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Refu
             ..Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
         });
     }
+    if let Some(coding) =
+        headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity")
+    {
+        let message = format!("Content-Encoding: {coding:?} is not read; send the body as it is");
+        return Err(Refused {
+            field: Some("Content-Encoding".to_owned()),
+            ..Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
+        });
+    }
     let bytes = timeout(READ_TIME, bytes(body)).await.map_err(|_elapsed| {
         let message = format!("the body did not arrive within {} s", READ_TIME.as_secs());
         Refused::new(StatusCode::REQUEST_TIMEOUT, "BODY_TOO_SLOW", message)

@@ -135,6 +135,17 @@ pub(crate) async fn method_not_allowed(uri: Uri) -> Refused {
     Refused::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
 }
 
+pub(crate) fn not_under_this_name(host: &str) -> Refused {
+    let message = format!(
+        "a loopback address without tenants is not served under the name {host:?}, which a web page may have chosen: \
+         call 127.0.0.1 or localhost, let a proxy set the header Host to it, or name tenants (--tenants)"
+    );
+    Refused {
+        field: Some("Host".to_owned()),
+        ..Refused::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST", message)
+    }
+}
+
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -23,18 +23,22 @@ mod score;
 mod status;
 mod unknown;
 
-use std::fmt::Debug;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::header;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use axum::serve::Listener;
 use jury_coordinator::Coordinator;
-use jury_fabric::transport::serve_http;
+use jury_fabric::transport::{Reach, is_own_host, serve_http};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{method_not_allowed, no_such_path};
+use crate::error::{Refused, method_not_allowed, no_such_path, not_under_this_name};
 use crate::judging::Door;
 
 /// The contract, in OpenAPI 3.1.
@@ -43,22 +47,42 @@ pub const OPENAPI: &str = include_str!("../openapi.json");
 /// Serves the door on `listener`, of TCP or of TLS, until `shutdown`; then running calls have `grace` to finish. A call
 /// whose body is not whole by then is given up.
 ///
+/// On a loopback address, without TLS and tenants, no host name but `localhost` is answered.
+///
 /// # Errors
 /// When the listener fails.
 pub async fn serve(
     coordinator: Coordinator,
-    listener: impl Listener<Addr: Debug>,
+    listener: impl Listener<Addr = SocketAddr>,
+    reach: Reach,
     grace: Duration,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    let routes = router(coordinator.clone());
+    // A token, a certificate or another machine stands between a page and any other door.
+    let is_local = reach == Reach::Plain && listener.local_addr()?.ip().is_loopback();
+    let routes = match is_local && !coordinator.wants_tokens() {
+        true => routes.layer(from_fn(own_hosts)),
+        false => routes,
+    };
     let closing = async {
         shutdown.cancelled().await;
         coordinator.close();
         std::future::pending().await
     };
     tokio::select! {
-        ended = serve_http(router(coordinator.clone()), listener, grace, shutdown.clone()) => ended,
+        ended = serve_http(routes, listener, grace, shutdown.clone()) => ended,
         ended = closing => ended,
+    }
+}
+
+/// Answers under addresses and as `localhost`. A page of any site runs in a browser of this machine, and may let a name of its own
+/// point here (DNS rebinding).
+async fn own_hosts(request: Request, next: Next) -> Result<Response, Refused> {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    match host {
+        Some(host) if !is_own_host(host) => Err(not_under_this_name(host)),
+        _ => Ok(next.run(request).await),
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn json(value: &impl Serialize) -> Response {
 // === private ===
 
 async fn read(query: Option<&str>, headers: &HeaderMap, body: Body) -> Result<Asked, Refused> {
-    if let Some(query) = query {
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
         return Err(Refused::invalid(
             query,
             "has no place in the query; settings go into the body",

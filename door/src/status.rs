@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jury_client::{FleetStatus, WorkerStatus};
+use jury_client::FleetStatus;
 
 use crate::OPENAPI;
 use crate::error::Refused;
@@ -27,8 +27,8 @@ pub(crate) async fn readyz(State(door): State<Door>) -> Result<&'static str, Ref
         return Err(unready("SHUTTING_DOWN", "the coordinator is going down; try another"));
     }
     let fleet = FleetStatus::from(door.coordinator.status());
-    if !fleet.workers.iter().any(WorkerStatus::is_ready) {
-        return Err(unready("NO_WORKER", "no worker takes samples now"));
+    if fleet.judges(None).is_empty() {
+        return Err(unready("NO_WORKER", "no worker draws samples now"));
     }
     Ok("ready\n")
 }

@@ -13,19 +13,24 @@
 
 mod calls;
 mod health;
+mod host;
 mod http;
 mod idle;
 mod in_process;
 mod listen;
+mod peer;
 mod plain;
 mod secure;
 mod server;
 mod severable;
+mod unread;
 
 pub use self::http::serve_http;
 pub use health::{HealthHandle, NoAnswer, is_serving};
+pub use host::{Reach, is_own_host};
 pub use in_process::{InProcessIncoming, in_process};
 pub use listen::{BindError, ListenAddress, Listener, NotAListenAddress, bind, bind_all};
+pub use peer::Peer;
 pub use secure::{SecureConnection, TlsListener};
 pub use server::{ServeError, ServerConfig, serve};
 pub use tonic::transport::Channel;

@@ -133,7 +133,8 @@ impl Turns {
             let turn = json!({"role": "assistant", "content": null});
             self.push(turn, TurnPlace::From(place));
         }
-        let turn = self.turns.last_mut().and_then(Value::as_object_mut).expect("a turn with a role");
+        let turn =
+            self.turns.last_mut().and_then(Value::as_object_mut).expect("a turn with a role");
         match turn.entry("tool_calls").or_insert(Value::Null) {
             Value::Array(calls) => calls.push(call),
             none => *none = json!([call]),

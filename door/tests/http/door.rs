@@ -40,14 +40,19 @@ impl Door {
 
     /// The same, with this configuration, but a queue of one.
     pub async fn open_with(config: jury_coordinator::Config, backend: ScriptedBackend) -> Self {
-        let config = jury_coordinator::Config { queue_limit: 1, ..config };
-        let cluster =
-            Embedded::start(Arc::new(backend), Heads::default(), config, &mut Registry::default());
-        let door = Self { cluster: cluster.unwrap() };
+        let door = Self::open_before_workers(config, backend);
         while door.get("/readyz").await.status != StatusCode::OK {
             tokio::task::yield_now().await;
         }
         door
+    }
+
+    /// The same, before the worker is ready.
+    pub fn open_before_workers(config: jury_coordinator::Config, backend: ScriptedBackend) -> Self {
+        let config = jury_coordinator::Config { queue_limit: 1, ..config };
+        let cluster =
+            Embedded::start(Arc::new(backend), Heads::default(), config, &mut Registry::default());
+        Self { cluster: cluster.unwrap() }
     }
 
     pub fn coordinator(&self) -> Coordinator {

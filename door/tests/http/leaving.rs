@@ -15,7 +15,7 @@ use crate::served::{GRACE, Served, post};
 
 /// Returns once an earlier connection is accepted: they are in order.
 async fn after_a_whole_call(served: &Served) -> TcpStream {
-    let mut later = served.send("GET /healthz HTTP/1.1\r\nHost: jury\r\n\r\n").await;
+    let mut later = served.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let mut answer = [0; 12];
     later.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");

@@ -3,11 +3,13 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use jury_grm::domain::FailureKind;
+use jury_proto::v1::WorkerState;
 use jury_worker::backend::scripted::{Act, Ending, ScriptHandle, ScriptedBackend};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
 use crate::door::Door;
-use crate::served::Served;
+use crate::served::{Served, post};
 
 pub(crate) fn item() -> Value {
     json!({"id": "capital", "query": "The capital of France?", "responses": ["Paris", "Lyon"]})
@@ -84,17 +86,17 @@ async fn a_long_conversation_with_keys_of_other_programs_has_a_short_header() {
 #[tokio::test]
 async fn a_body_that_is_too_large_or_no_json_is_refused() {
     let door = Door::open(ScriptedBackend::new()).await;
-    let post = |media_type: &str, body: Vec<u8>| {
+    let of_type = |media_type: &str, body: Vec<u8>| {
         let request = Request::post("/v1/score").header("content-type", media_type);
         request.body(Body::from(body)).unwrap()
     };
     let json = "application/json; charset=utf-8";
-    let large = door.send(post(json, vec![b' '; (16 << 20) + 1])).await;
+    let large = door.send(of_type(json, vec![b' '; (16 << 20) + 1])).await;
     assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
-    let form = door.send(post("application/x-www-form-urlencoded", b"{}".to_vec())).await;
+    let form = door.send(of_type("application/x-www-form-urlencoded", b"{}".to_vec())).await;
     assert_eq!(form.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     for broken in [b"{".to_vec(), vec![0xff], Vec::new()] {
-        assert_eq!(door.send(post(json, broken)).await.status, StatusCode::BAD_REQUEST);
+        assert_eq!(door.send(of_type(json, broken)).await.status, StatusCode::BAD_REQUEST);
     }
 }
 
@@ -220,6 +222,60 @@ async fn a_door_that_closes_is_not_ready_and_takes_nothing_new() {
     let answer = door.post("/v1/score", &json!({"item": item()})).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.json()["error"]["code"], "SHUTTING_DOWN");
+}
+
+#[tokio::test]
+async fn a_fleet_of_meta_rms_alone_is_not_ready() {
+    let meta = ScriptedBackend::new().as_meta("judge-of-judges");
+    let door = Door::open_before_workers(jury_embedded::default_config(), meta);
+    let is_ready = |worker: &jury_proto::v1::WorkerStatus| worker.state() == WorkerState::Ready;
+    while !door.coordinator().status().workers.iter().any(is_ready) {
+        tokio::task::yield_now().await;
+    }
+    let answer = door.get("/readyz").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.json()["error"]["code"], "NO_WORKER");
+}
+
+#[tokio::test]
+async fn an_empty_query_is_none_and_an_encoded_body_is_415() {
+    let door = Door::open(ScriptedBackend::new()).await;
+    let body = json!({"item": item()});
+    assert_eq!(door.post("/v1/score?", &body).await.status, StatusCode::OK);
+    let identity = door.post_with("/v1/score", &[("content-encoding", "identity")], &body).await;
+    assert_eq!(identity.status, StatusCode::OK);
+    let zipped = door.post_with("/v1/score", &[("content-encoding", "gzip")], &body).await;
+    assert_eq!(zipped.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(zipped.json()["error"]["field"], "Content-Encoding");
+}
+
+#[tokio::test]
+async fn an_answer_before_the_body_is_read_reaches_a_client_that_is_still_sending() {
+    let door = Door::open(ScriptedBackend::new()).await;
+    let served = Served::start(&door).await;
+    let body = "x".repeat(8 << 20);
+    let length = format!("Content-Length: {}", body.len());
+    let other_type = post("/v1/score", &length).replace("application/json", "text/plain");
+    for (head, status) in [(post("/nowhere", &length), "404"), (other_type, "415")] {
+        let mut connection = served.send(&format!("{head}{body}")).await;
+        let mut answer = [0; 12];
+        connection.read_exact(&mut answer).await.unwrap();
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), format!("HTTP/1.1 {status}"));
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_lets_its_name_point_here_is_not_answered_without_tenants() {
+    let door = Door::open(ScriptedBackend::new()).await;
+    let served = Served::start(&door).await;
+    for (host, status) in [("evil.example", "421"), ("127.0.0.1:7490", "200"), ("localhost", "200")]
+    {
+        let head = format!("GET /v1/status HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let mut connection = served.send(&head).await;
+        let mut answer = [0; 12];
+        connection.read_exact(&mut answer).await.unwrap();
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), format!("HTTP/1.1 {status}"), "{host}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use jury_fabric::transport::Reach;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -25,7 +26,8 @@ impl Served {
     pub async fn start(door: &Door) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let served = jury_door::serve(door.coordinator(), listener, GRACE, stop.clone());
+        let served =
+            jury_door::serve(door.coordinator(), listener, Reach::Plain, GRACE, stop.clone());
         Self { address, stop, serving: tokio::spawn(served) }
     }
 
@@ -46,6 +48,6 @@ impl Served {
 /// The head of a request whose body is JSON; `length` is how that body ends.
 pub fn post(path: &str, length: &str) -> String {
     format!(
-        "POST {path} HTTP/1.1\r\nHost: jury\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
     )
 }

@@ -174,7 +174,10 @@ async fn calls_of_tools_and_their_results_are_shown_of_a_rollout_of_nemo_gym() {
     assert!(was_shown(&handle, "4 degrees"));
     let image = json!([{"type": "input_text", "text": "What is it?"}, {"type": "input_image", "image_url": "data:"}]);
     for (input, field) in [
-        (json!([{"role": "user", "content": image}]), "responses_create_params.input[0].content[1]"),
+        (
+            json!([{"role": "user", "content": image}]),
+            "responses_create_params.input[0].content[1]",
+        ),
         (json!([{"type": "web_search_call", "id": "1"}]), "responses_create_params.input[0]"),
     ] {
         body["responses_create_params"]["input"] = input;

@@ -10,8 +10,8 @@
 //! A call runs once its body has arrived completely. A client that has sent half a head or half a body is not served,
 //! and does not hold up the shutdown.
 
-use std::fmt::Debug;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -20,22 +20,25 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::header;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::serve::Listener;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::calls::{Calls, Holding, Running};
 use super::idle::idle;
+use super::peer::Peer;
 use super::severable::{Connections, Severable};
+use super::unread::{Back, unread};
 
 /// Set once the call runs.
 type Call = Arc<OnceLock<Running>>;
 
 /// A listener whose connections can be cut.
-struct SeverableListener<L> {
+pub(super) struct SeverableListener<L> {
     inner: L,
     open: Connections,
 }
@@ -45,6 +48,8 @@ struct Arriving {
     inner: Body,
     calls: Calls,
     call: Call,
+    /// Takes what was not read.
+    back: Option<Back>,
 }
 
 /// Serves `routes` on `listener`, over TCP or TLS, until `shutdown` is cancelled and running calls have ended, or the
@@ -59,13 +64,14 @@ pub async fn serve_http<L>(
     shutdown: CancellationToken,
 ) -> io::Result<()>
 where
-    L: Listener<Addr: Debug>,
+    L: Listener<Addr = SocketAddr>,
 {
     let (open, calls) = (Connections::default(), Calls::new());
     let routes = routes.layer(from_fn_with_state(calls.clone(), counted));
     let listener = SeverableListener { inner: listener, open: open.clone() };
+    let service = routes.into_make_service_with_connect_info::<Peer>();
     let served =
-        axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let grace_ended = async {
         shutdown.cancelled().await;
         tokio::time::timeout(grace, idle(&calls, &open)).await
@@ -138,15 +144,30 @@ impl http_body::Body for Arriving {
     }
 }
 
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if !self.inner.is_end_stream()
+            && let Some(back) = self.back.take()
+        {
+            drop(back.send(std::mem::take(&mut self.inner)));
+        }
+    }
+}
+
 // === private ===
 
-/// Counts a call from the end of its request to the end of its answer.
+/// Counts a call from the end of its request to the end of its answer, which waits until the client can read it.
 async fn counted(State(calls): State<Calls>, request: Request, next: Next) -> Response {
     let call = Call::default();
+    let (back, unread) = unread();
+    // Who asks before it sends its body waits for the answer.
+    let back = Some(back).filter(|_| !request.headers().contains_key(header::EXPECT));
     let request = request.map(|inner| {
-        let arriving = Arriving { inner, calls, call: call.clone() };
+        let arriving = Arriving { inner, calls, call: call.clone(), back };
         arriving.begin_if_whole(http_body::Body::is_end_stream(&arriving.inner));
         Body::new(arriving)
     });
-    next.run(request).await.map(|inner| Body::new(Holding::new(inner, call)))
+    let response = next.run(request).await;
+    unread.read_out().await;
+    response.map(|inner| Body::new(Holding::new(inner, call)))
 }
