@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
 use jury_coordinator::tenants::{NoRandomness, Tenant, TokenDigest, new_token};
 use jury_fabric::secret::ExposeSecret;
@@ -16,6 +17,8 @@ use tokio::time::Instant;
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 /// A further session ends the oldest one.
 const MAX_SESSIONS: usize = 1024;
+/// The port of the address asked for comes behind it: browsers send a cookie to every port of a host, and two consoles that are
+/// forwarded to one machine would end each other's sessions.
 const COOKIE: &str = "jury-console";
 
 /// Everybody who has signed in.
@@ -31,11 +34,16 @@ struct Session {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Starts a session, and returns its cookie. `is_secure`: send it only over TLS.
+    /// Starts a session for a call with these headers, and returns its cookie. `is_secure`: send it only over TLS.
     ///
     /// # Errors
     /// [`NoRandomness`] if the system has none to give.
-    pub(crate) fn begin(&self, tenant: Tenant, is_secure: bool) -> Result<String, NoRandomness> {
+    pub(crate) fn begin(
+        &self,
+        headers: &HeaderMap,
+        tenant: Tenant,
+        is_secure: bool,
+    ) -> Result<String, NoRandomness> {
         let secret = new_token()?;
         let mut sessions = self.0.lock();
         sessions.retain(|_, session| session.since.elapsed() < LIFETIME);
@@ -46,7 +54,7 @@ impl Sessions {
         }
         let secret = secret.expose_secret();
         sessions.insert(TokenDigest::of(secret), Session { tenant, since: Instant::now() });
-        Ok(cookie(secret, LIFETIME, is_secure))
+        Ok(cookie(headers, secret, LIFETIME, is_secure))
     }
 
     /// The tenant of the session in a call's cookie.
@@ -62,22 +70,30 @@ impl Sessions {
         if let Some(secret) = secret(headers) {
             self.0.lock().remove(&TokenDigest::of(secret));
         }
-        cookie("", Duration::ZERO, is_secure)
+        cookie(headers, "", Duration::ZERO, is_secure)
     }
 }
 
 /// Not readable by scripts, and not sent by other sites.
-fn cookie(secret: &str, lifetime: Duration, is_secure: bool) -> String {
+fn cookie(headers: &HeaderMap, secret: &str, lifetime: Duration, is_secure: bool) -> String {
+    let name = name(headers);
     let secure = if is_secure { "; Secure" } else { "" };
     let seconds = lifetime.as_secs();
-    format!("{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+    format!("{name}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+}
+
+fn name(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let port = host.and_then(|host| host.parse::<Authority>().ok()?.port_u16());
+    port.map_or_else(|| COOKIE.to_owned(), |port| format!("{COOKIE}-{port}"))
 }
 
 fn secret(headers: &HeaderMap) -> Option<&str> {
+    let ours = name(headers);
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
     let pairs = cookies.flat_map(|cookies| cookies.split(';'));
     let mut named = pairs.filter_map(|pair| pair.trim().split_once('='));
-    named.find_map(|(name, secret)| (name == COOKIE && !secret.is_empty()).then_some(secret))
+    named.find_map(|(name, secret)| (name == ours && !secret.is_empty()).then_some(secret))
 }
 
 #[cfg(test)]
@@ -92,7 +108,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_session_lasts_a_working_day_or_until_it_is_ended() {
         let sessions = Sessions::default();
-        let cookie = sessions.begin(Tenant::in_process(), true).unwrap();
+        let cookie = sessions.begin(&HeaderMap::new(), Tenant::in_process(), true).unwrap();
         assert!(cookie.ends_with("HttpOnly; SameSite=Strict; Secure"), "{cookie}");
         let headers = carrying(&cookie);
         assert!(sessions.of(&headers).is_some());
@@ -101,22 +117,46 @@ mod tests {
         tokio::time::advance(LIFETIME).await;
         assert!(sessions.of(&headers).is_none());
 
-        let headers = carrying(&sessions.begin(Tenant::in_process(), false).unwrap());
+        let headers =
+            carrying(&sessions.begin(&HeaderMap::new(), Tenant::in_process(), false).unwrap());
         assert!(sessions.of(&headers).is_some());
         assert!(sessions.end(&headers, false).starts_with("jury-console=; Path=/; Max-Age=0;"));
         assert!(sessions.of(&headers).is_none());
     }
 
+    #[tokio::test]
+    async fn consoles_at_two_ports_of_a_host_have_two_sessions() {
+        let at = |host: &str, cookies: &str| {
+            let of = |name, value: &str| (name, value.parse().unwrap());
+            HeaderMap::from_iter([of(header::HOST, host), of(header::COOKIE, cookies)])
+        };
+        let (first, second) = (Sessions::default(), Sessions::default());
+        let begin = |sessions: &Sessions, host| {
+            let cookie = sessions.begin(&at(host, "a=b"), Tenant::in_process(), false).unwrap();
+            cookie.split(';').next().unwrap().to_owned()
+        };
+        let a = begin(&first, "localhost:7495");
+        let b = begin(&second, "localhost:7595");
+        let (name_a, name_b) = (a.split('=').next(), b.split('=').next());
+        assert_ne!(name_a, name_b, "the second would take the first's place");
+        let both = format!("{a}; {b}");
+        assert!(first.of(&at("localhost:7495", &both)).is_some());
+        assert!(second.of(&at("localhost:7595", &both)).is_some());
+        assert!(first.of(&at("localhost", "jury-console=x")).is_none());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn sessions_are_bounded_and_the_oldest_goes_first() {
         let sessions = Sessions::default();
-        let first = carrying(&sessions.begin(Tenant::in_process(), false).unwrap());
+        let first =
+            carrying(&sessions.begin(&HeaderMap::new(), Tenant::in_process(), false).unwrap());
         for _ in 1..MAX_SESSIONS {
             tokio::time::advance(Duration::from_millis(1)).await;
-            sessions.begin(Tenant::in_process(), false).unwrap();
+            sessions.begin(&HeaderMap::new(), Tenant::in_process(), false).unwrap();
         }
         assert!(sessions.of(&first).is_some());
-        let last = carrying(&sessions.begin(Tenant::in_process(), false).unwrap());
+        let last =
+            carrying(&sessions.begin(&HeaderMap::new(), Tenant::in_process(), false).unwrap());
         assert!(sessions.of(&first).is_none() && sessions.of(&last).is_some());
         assert_eq!(sessions.0.lock().len(), MAX_SESSIONS);
     }

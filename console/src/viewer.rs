@@ -4,11 +4,14 @@
 //! session from then on; a program sends `Authorization: Bearer TOKEN` with each call, as for the other servers. Once a
 //! token is revoked, its user sees nothing any more, from the next request on.
 
+use std::net::SocketAddr;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use jury_coordinator::tenants::Tenant;
+use jury_fabric::transport::Peer;
 
 use crate::Console;
 use crate::pages::sign_in;
@@ -53,14 +56,18 @@ impl Viewer {
         self.has_token.then(|| self.tenant())
     }
 
-    fn of(console: &Console, headers: &HeaderMap) -> Result<Self, Turned> {
+    fn of(
+        console: &Console,
+        headers: &HeaderMap,
+        peer: Option<SocketAddr>,
+    ) -> Result<Self, Turned> {
         let coordinator = &console.coordinator;
         if !coordinator.wants_tokens() {
             return Ok(Self { tenant: Tenant::in_process(), has_token: false });
         }
         let tenant = match headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes) {
             Some(shown) => coordinator
-                .authenticate(Some(shown))
+                .authenticate(Some(shown), peer)
                 .map_err(|error| Turned::Away { why: error.message })?,
             None => {
                 let session = console.sessions.of(headers);
@@ -76,7 +83,7 @@ impl FromRequestParts<Console> for Viewer {
     type Rejection = Turned;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Turned> {
-        Self::of(console, &parts.headers)
+        Self::of(console, &parts.headers, Peer::of(&parts.extensions))
     }
 }
 

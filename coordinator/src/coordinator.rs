@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use jury_fabric::connector::Connector;
 use jury_fabric::directory::Directory;
-use jury_proto::v1;
+use jury_proto::{ErrorCode, v1};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
+use self::callers::Strangers;
 use crate::admission::{Admission, DemandMetrics};
 use crate::config::{Config, ConfigError};
 use crate::dispatch::HedgeBudget;
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     /// Requests that the observer has seen.
     pub(crate) n_observed: AtomicU64,
+    pub(crate) strangers: Strangers,
     /// Cancelled when new requests are no longer accepted.
     pub(crate) closing: CancellationToken,
 }
@@ -69,6 +71,7 @@ impl Coordinator {
             hedge_budget: HedgeBudget::new(config.hedge_budget),
             metrics: Metrics::register(registry),
             n_observed: AtomicU64::new(0),
+            strangers: Strangers::default(),
             closing: CancellationToken::new(),
             config,
         };
@@ -125,9 +128,9 @@ impl Coordinator {
         self.inner.config.stream_concurrency
     }
 
-    /// Counts a request that was answered with an error.
-    pub fn refused(&self) {
-        self.inner.metrics.record_refused();
+    /// Counts a request that was rejected before it got here, because something is wrong with it.
+    pub fn record_invalid(&self) {
+        self.inner.metrics.record_error(ErrorCode::InvalidArgument);
     }
 
     /// Keeps admission informed of what the fleet can draw.

@@ -36,6 +36,7 @@ pub use workbench::{Attempt, CallId, Tally, Waiting, Workbench};
 
 use crate::admission::Drawn;
 use crate::fleet::WorkerClass;
+use crate::progress::Spent;
 
 /// A drawing job: the planned samples and how to draw them.
 #[derive(Debug)]
@@ -91,6 +92,14 @@ pub struct Effort {
 // === impl Effort ===
 
 impl Effort {
+    /// The prompts, and the tokens already known to be waste.
+    pub(crate) fn spent(&self) -> Spent {
+        Spent {
+            prompt_tokens: self.drawn.prompted.tokens,
+            generated_tokens: self.tally.wasted_tokens,
+        }
+    }
+
     /// Adds the effort of another drawing for the same verdict.
     pub fn add(&mut self, other: Self) {
         let Self { tally, cached_tokens, drawn, workers } = other;

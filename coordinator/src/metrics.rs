@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jury_fabric::telemetry::LATENCY_BUCKETS_SECONDS;
 use jury_grm::domain::{Status, Verdict};
+use jury_proto::ErrorCode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::progress::Spent;
 use crate::tenants::Quota;
 
 /// The coordinator's series.
@@ -70,7 +72,13 @@ enum RequestOutcome {
     ok,
     partial,
     unscored,
+    /// The caller's own mistake.
+    invalid,
+    over_quota,
+    /// The coordinator's: it has too much to do, or goes down.
     refused,
+    /// The caller left before the answer.
+    abandoned,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -116,7 +124,10 @@ impl Metrics {
             RequestOutcome::ok,
             RequestOutcome::partial,
             RequestOutcome::unscored,
+            RequestOutcome::invalid,
+            RequestOutcome::over_quota,
             RequestOutcome::refused,
+            RequestOutcome::abandoned,
         ] {
             drop(metrics.requests.get_or_create(&RequestLabels { outcome }));
         }
@@ -131,7 +142,7 @@ impl Metrics {
             drop(metrics.samples.get_or_create(&SampleLabels { outcome }));
         }
         let part = registry.sub_registry_with_prefix("jury_coordinator");
-        part.register("requests", "Requests answered, by outcome", metrics.requests.clone());
+        part.register("requests", "Requests that have ended, by outcome", metrics.requests.clone());
         part.register("samples", "Planned samples, by final outcome", metrics.samples.clone());
         part.register(
             "request_seconds",
@@ -276,8 +287,32 @@ impl Metrics {
     }
 
     /// A request was answered with an error.
-    pub(crate) fn record_refused(&self) {
-        self.requests.get_or_create(&RequestLabels { outcome: RequestOutcome::refused }).inc();
+    pub(crate) fn record_error(&self, code: ErrorCode) {
+        let outcome = match code {
+            ErrorCode::InvalidArgument
+            | ErrorCode::RequestIdReused
+            | ErrorCode::Unauthenticated => RequestOutcome::invalid,
+            ErrorCode::OverQuota => RequestOutcome::over_quota,
+            ErrorCode::Overloaded
+            | ErrorCode::ShuttingDown
+            | ErrorCode::WrongModel
+            | ErrorCode::Unreachable
+            | ErrorCode::WrongService
+            | ErrorCode::Cancelled
+            | ErrorCode::DeadlineExceeded
+            | ErrorCode::Internal => RequestOutcome::refused,
+        };
+        self.requests.get_or_create(&RequestLabels { outcome }).inc();
+    }
+
+    /// The caller of a request of `tenant` left before its answer, for which workers had computed so much.
+    pub(crate) fn record_abandoned(&self, tenant: &str, spent: Spent) {
+        let Spent { prompt_tokens, generated_tokens } = spent;
+        let outcome = RequestOutcome::abandoned;
+        self.requests.get_or_create(&RequestLabels { outcome }).inc();
+        self.wasted_tokens.inc_by(generated_tokens);
+        let labels = TenantLabels { tenant: tenant.to_owned() };
+        self.tenant_tokens.get_or_create(&labels).inc_by(prompt_tokens + generated_tokens);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::admission::{Ask, Forecast, Held, Outlook, Overloaded, Size, Work};
 use crate::answer::{End, Facts, Refusal, answer};
 use crate::coordinator::{Coordinator, Inner};
 use crate::idempotency::{Answered, Identity};
-use crate::metrics::tokens_spent;
+use crate::metrics::{Metrics, tokens_spent};
 use crate::observe::{Observed, RequestNumber, Seen};
 use crate::progress::Teller;
 use crate::tenants::Tenant;
@@ -75,7 +75,7 @@ impl Coordinator {
                 Ok(verdict)
             }
             Err(error) => {
-                self.refused();
+                metrics.record_error(error.code);
                 Err(error)
             }
         }
@@ -109,7 +109,14 @@ impl Coordinator {
             let verdict = self.judge(tenant, request, due, held, teller).await?;
             Ok(as_asked(verdict, request, teller))
         };
-        let answered = idempotency.once(identity, due.deadline, judge).instrument(span).await?;
+        let once = async {
+            let (metrics, tenant) = (&self.inner.metrics, &**tenant.name());
+            let mut leaving = Leaving { metrics, tenant, teller, is_answered: false };
+            let answered = idempotency.once(identity, due.deadline, judge).await;
+            leaving.is_answered = true;
+            answered
+        };
+        let answered = once.instrument(span).await?;
         match answered {
             Answered::Judged(verdict) => Ok((verdict, Origin::Judged)),
             Answered::Replayed(verdict) => Ok((verdict, Origin::Replayed)),
@@ -223,6 +230,25 @@ impl Coordinator {
             total,
             end: End::Refused(refusal),
         })
+    }
+}
+
+/// A request until it is answered. If it is dropped before, its caller has left.
+struct Leaving<'a> {
+    metrics: &'a Metrics,
+    tenant: &'a str,
+    teller: &'a Teller,
+    is_answered: bool,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let spent = self.teller.spent();
+        info!(generated_tokens = spent.generated_tokens, "caller left before the answer");
+        self.metrics.record_abandoned(self.tenant, spent);
     }
 }
 

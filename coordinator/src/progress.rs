@@ -10,9 +10,12 @@
 //! reporting never waits. An unwatched request costs nothing.
 
 use std::future::Future;
+use std::ops::Add;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jury_grm::domain::Progress;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -26,6 +29,15 @@ const INTERVAL: Duration = Duration::from_millis(50);
 pub struct Teller {
     steps: Option<watch::Sender<Option<Progress>>>,
     observed: Option<Observed>,
+    /// For a request whose caller leaves.
+    spent: Arc<Mutex<Spent>>,
+}
+
+/// Tokens that workers have computed for a request so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Spent {
+    pub(crate) prompt_tokens: u64,
+    pub(crate) generated_tokens: u64,
 }
 
 /// Receives the progress of one request.
@@ -35,7 +47,7 @@ pub struct Watcher(watch::Receiver<Option<Progress>>);
 /// A teller and its watcher.
 pub fn channel() -> (Teller, Watcher) {
     let (sender, receiver) = watch::channel(None);
-    (Teller { steps: Some(sender), observed: None }, Watcher(receiver))
+    (Teller { steps: Some(sender), ..Teller::default() }, Watcher(receiver))
 }
 
 // === impl Teller ===
@@ -48,7 +60,17 @@ impl Teller {
 
     /// The same, reporting to an observer as well.
     pub(crate) fn observed(&self, observed: Option<Observed>) -> Self {
-        Self { steps: self.steps.clone(), observed }
+        Self { steps: self.steps.clone(), observed, spent: Arc::clone(&self.spent) }
+    }
+
+    /// Notes what was spent so far.
+    pub(crate) fn note_spent(&self, spent: Spent) {
+        *self.spent.lock() = spent;
+    }
+
+    /// What was spent so far.
+    pub(crate) fn spent(&self) -> Spent {
+        *self.spent.lock()
     }
 
     /// Reports a step, replacing the one before.
@@ -67,6 +89,19 @@ impl Teller {
     pub(crate) fn show(&self, seen: Seen<'_>) {
         if let Some(observed) = &self.observed {
             observed.tell(seen);
+        }
+    }
+}
+
+// === impl Spent ===
+
+impl Add for Spent {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            generated_tokens: self.generated_tokens + other.generated_tokens,
         }
     }
 }

@@ -49,7 +49,8 @@ impl Service {
         request: v1::ScoreRequest,
         call_deadline: Option<Duration>,
     ) -> Result<ScoreRequest, JuryError> {
-        let read = ScoreRequest::try_from(request).inspect_err(|_| self.coordinator.refused());
+        let read =
+            ScoreRequest::try_from(request).inspect_err(|_| self.coordinator.record_invalid());
         let mut request = read?;
         request.budget_ms = budget_ms(request.budget_ms, call_deadline);
         Ok(request)
@@ -129,7 +130,7 @@ impl RewardService for Service {
         let call_deadline = deadline::of_call(request.metadata());
         let tenant = tenant_of(&request)?;
         let request = request.into_inner().request.ok_or_else(|| {
-            self.coordinator.refused();
+            self.coordinator.record_invalid();
             JuryError::invalid("request", "is missing")
         })?;
         let request = self.read(request, call_deadline)?;
@@ -167,7 +168,7 @@ pub(crate) fn authenticator(
 ) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone {
     move |mut request: Request<()>| {
         let authorization = request.metadata().get("authorization").map(|value| value.as_bytes());
-        let tenant = coordinator.authenticate(authorization)?;
+        let tenant = coordinator.authenticate(authorization, request.remote_addr())?;
         request.extensions_mut().insert(tenant);
         Ok(request)
     }
@@ -250,7 +251,7 @@ async fn answer_one(
             Err(error) => Err(error),
         },
         Err(error) => {
-            service.coordinator.refused();
+            service.coordinator.record_invalid();
             Err(error)
         }
     };

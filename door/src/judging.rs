@@ -9,6 +9,7 @@ use jury_coordinator::Coordinator;
 use jury_coordinator::progress::Teller;
 use jury_coordinator::tenants::Tenant;
 use jury_fabric::trace;
+use jury_fabric::transport::Peer;
 use jury_grm::domain::{ScoreRequest, Verdict};
 use tracing::Instrument;
 
@@ -40,7 +41,7 @@ impl FromRequestParts<Door> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Refused> {
         let authorization = parts.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        let tenant = door.coordinator.authenticate(authorization)?;
+        let tenant = door.coordinator.authenticate(authorization, Peer::of(&parts.extensions))?;
         Ok(Self { coordinator: door.coordinator.clone(), tenant })
     }
 }
@@ -63,6 +64,6 @@ impl Caller {
 
     /// Counts a refusal that the coordinator does not get to see.
     pub(crate) fn counted<T>(&self, read: Result<T, Refused>) -> Result<T, Refused> {
-        read.inspect_err(|_| self.coordinator.refused())
+        read.inspect_err(|_| self.coordinator.record_invalid())
     }
 }

@@ -2,8 +2,9 @@
 
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use jury_fabric::transport::Peer;
 use maud::{Markup, html};
 
 use super::Shell;
@@ -25,6 +26,7 @@ pub(crate) async fn ask(State(console): State<Console>) -> Response {
 pub(crate) async fn begin(
     State(console): State<Console>,
     headers: HeaderMap,
+    extensions: Extensions,
     body: Body,
 ) -> Response {
     if !is_our_own(&headers) {
@@ -36,11 +38,12 @@ pub(crate) async fn begin(
     let mut fields = form_urlencoded::parse(&form);
     let token = fields.find(|(name, _)| name == "token").map(|(_, token)| token);
     let shown = format!("Bearer {}", token.as_deref().unwrap_or_default().trim());
-    let tenant = match console.coordinator.authenticate(Some(shown.as_bytes())) {
-        Ok(tenant) => tenant,
-        Err(_) => return refused("this is the token of no tenant").into_response(),
-    };
-    match console.sessions.begin(tenant, console.is_secure()) {
+    let tenant =
+        match console.coordinator.authenticate(Some(shown.as_bytes()), Peer::of(&extensions)) {
+            Ok(tenant) => tenant,
+            Err(_) => return refused("this is the token of no tenant").into_response(),
+        };
+    match console.sessions.begin(&headers, tenant, console.is_secure()) {
         Ok(cookie) => with_cookie(Redirect::to("/").into_response(), &cookie),
         Err(error) => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;

@@ -30,7 +30,8 @@ async fn judged_for_each() -> (Site, tempfile::TempDir) {
     let site = Site::start(ScriptedBackend::new(), 8, Tenants::load(&path).unwrap());
     for (name, token) in TOKENS {
         let coordinator = site.coordinator();
-        let tenant = coordinator.authenticate(Some(format!("Bearer {token}").as_bytes())).unwrap();
+        let tenant =
+            coordinator.authenticate(Some(format!("Bearer {token}").as_bytes()), None).unwrap();
         let mut asked = request(&format!("a query of {name}"), &["Paris", "Lyon"]);
         asked.item.id = format!("item-of-{name}");
         coordinator.score_telling(&tenant, asked, &Teller::to_nobody()).await.unwrap();

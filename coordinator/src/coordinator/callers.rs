@@ -1,23 +1,71 @@
 //! Callers: who they are, what they may use, and what they may see.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jury_proto::{ErrorCode, JuryError, v1};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::{Coordinator, Inner, count};
 use crate::admission::Size;
 use crate::tenants::{self, Amount, Charge, Tenant};
 
+/// Calls without a known token, as far as they are logged: where they come from, without letting whoever calls fill the log.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers(Mutex<Quiet>);
+
+#[derive(Debug, Default)]
+struct Quiet {
+    until: Option<Instant>,
+    /// Calls that were not logged meanwhile.
+    n_left_out: u64,
+}
+
+/// Shortest time between two lines.
+const BETWEEN_LINES: Duration = Duration::from_secs(1);
+
+// === impl Strangers ===
+
+impl Strangers {
+    fn log(&self, peer: Option<SocketAddr>, problem: &str) {
+        let Some(left_out) = self.turn(Instant::now()) else { return };
+        let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+        warn!(peer, left_out, problem, "call without a known token");
+    }
+
+    /// Whether it is time for a line, and then how many calls had none since the last.
+    fn turn(&self, now: Instant) -> Option<u64> {
+        let mut quiet = self.0.lock();
+        if quiet.until.is_some_and(|until| now < until) {
+            quiet.n_left_out += 1;
+            return None;
+        }
+        quiet.until = Some(now + BETWEEN_LINES);
+        Some(std::mem::take(&mut quiet.n_left_out))
+    }
+}
+
 // === impl Coordinator ===
 
 impl Coordinator {
-    /// The tenant of a call with this `Authorization` header.
+    /// The tenant of a call with this `Authorization` header; `peer` is the address that it comes from.
     ///
     /// # Errors
     /// [`ErrorCode::Unauthenticated`] if tokens are required and the header has no known one.
-    pub fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Tenant, JuryError> {
+    pub fn authenticate(
+        &self,
+        authorization: Option<&[u8]>,
+        peer: Option<SocketAddr>,
+    ) -> Result<Tenant, JuryError> {
         let told = self.inner.config.tenants.authenticate(authorization);
-        told.inspect_err(|_| self.inner.metrics.record_unauthenticated())
+        told.inspect_err(|error| {
+            self.inner.metrics.record_unauthenticated();
+            self.inner.strangers.log(peer, &error.message);
+        })
     }
 
     /// The same tenant as of now, for callers that were authenticated a while ago.
@@ -76,5 +124,20 @@ impl Coordinator {
             }
         };
         seen.map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_have_a_line_at_once_and_then_no_more_than_one_per_second() {
+        let (strangers, start) = (Strangers::default(), Instant::now());
+        assert_eq!(strangers.turn(start), Some(0));
+        assert_eq!(strangers.turn(start + BETWEEN_LINES / 2), None);
+        assert_eq!(strangers.turn(start + BETWEEN_LINES / 2), None);
+        assert_eq!(strangers.turn(start + BETWEEN_LINES), Some(2));
+        assert_eq!(strangers.turn(start + BETWEEN_LINES * 9), Some(0));
     }
 }

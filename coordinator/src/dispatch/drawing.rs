@@ -19,6 +19,7 @@ use super::hedging::{self, Pace};
 use super::waking::{Needs, Wake, Waking};
 use super::{Assignment, CallId, Drew, Effort, Job, Workbench, assign};
 use crate::fleet::{Candidate, Fleet, Reservation, WorkerRef};
+use crate::progress::Spent;
 
 /// One job while it is drawn.
 pub struct Drawing {
@@ -149,6 +150,14 @@ impl Drawing {
             samples_done: self.workbench.n_ended(),
             samples_asked: self.workbench.n_planned(),
             generated_tokens,
+        }
+    }
+
+    /// The tokens that workers have computed so far.
+    pub fn spent(&self) -> Spent {
+        Spent {
+            prompt_tokens: self.effort.drawn.prompted.tokens,
+            generated_tokens: self.workbench.tokens() + self.workbench.tally().wasted_tokens,
         }
     }
 

@@ -100,6 +100,7 @@ impl Coordinator {
                     }
                 }
                 teller.tell(|| drawing.progress());
+                teller.note_spent(effort.spent() + drawing.spent());
             }
             let Some(fewer) = fewer else {
                 let (spent, why_unranked) = drawing.into_effort();

@@ -5,6 +5,7 @@ use jury_proto::convert::TooLong;
 
 use super::calls::MetaCalls;
 use crate::dispatch::{Drawing, Drew, Effort};
+use crate::progress::Spent;
 
 /// A [`Drawing`] whose samples are ranked by the Meta RM.
 pub(crate) struct RankedDrawing {
@@ -63,6 +64,11 @@ impl RankedDrawing {
     /// As [`Drawing::progress`].
     pub(crate) fn progress(&self) -> Progress {
         self.drawing.progress()
+    }
+
+    /// As [`Drawing::spent`].
+    pub(crate) fn spent(&self) -> Spent {
+        self.drawing.spent()
     }
 
     /// As [`Drawing::abandon`].

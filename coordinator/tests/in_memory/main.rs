@@ -2,6 +2,7 @@
 
 mod batch;
 mod cluster;
+mod counted;
 mod forecast;
 mod hedging;
 mod meta;
