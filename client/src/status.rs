@@ -15,7 +15,7 @@ pub struct FleetStatus {
     pub requests_running: u32,
     /// Requests waiting for admission.
     pub requests_queued: u32,
-    /// Most requests that may wait.
+    /// Most requests of one model that may wait; `requests_queued` counts those of all models.
     pub queue_limit: u32,
     /// Where workers come from: "in-process", "fixed", "etcd" or "kubernetes".
     pub directory: String,

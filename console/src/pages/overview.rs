@@ -47,7 +47,7 @@ fn figures(status: &FleetStatus) -> Markup {
             (figure("Workers ready", n_ready.to_string(), format!("of {}", status.workers.len())))
             (figure("Samples running", thousands(running), format!("of {} at once", thousands(capacity))))
             (figure("Requests judged now", status.requests_running.to_string(), String::new()))
-            (figure("Requests waiting", status.requests_queued.to_string(), format!("of {} places", thousands(status.queue_limit.into()))))
+            (figure("Requests waiting", status.requests_queued.to_string(), format!("at most {} per model", thousands(status.queue_limit.into()))))
         }
     }
 }

@@ -1022,7 +1022,7 @@ pub struct GetStatusResponse {
     /// Requests waiting for admission.
     #[prost(uint32, tag = "4")]
     pub requests_queued: u32,
-    /// Most requests that may wait.
+    /// Most requests of one model that may wait; requests_queued counts those of all models.
     #[prost(uint32, tag = "5")]
     pub queue_limit: u32,
     /// Where workers come from: "in-process", "fixed" or "etcd".
