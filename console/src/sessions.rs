@@ -17,8 +17,8 @@ use tokio::time::Instant;
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 /// A further session ends the oldest one.
 const MAX_SESSIONS: usize = 1024;
-/// The port of the address asked for comes behind it: browsers send a cookie to every port of a host, and two consoles that are
-/// forwarded to one machine would end each other's sessions.
+/// Followed by the port in the request's `Host`. Browsers send a cookie to every port of a host, so two consoles forwarded
+/// to one machine would otherwise end each other's sessions.
 const COOKIE: &str = "jury-console";
 
 /// Everybody who has signed in.

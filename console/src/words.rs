@@ -19,7 +19,7 @@ pub(crate) fn score(score: f64) -> String {
     if score.fract() == 0.0 { format!("{score:.0}") } else { format!("{score:.1}") }
 }
 
-/// A share of 0..=1. Only all is 100 %, and only nothing is 0 %.
+/// A share, 0..=1. 100 % and 0 % are exact.
 pub(crate) fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     match percent.round() {

@@ -75,7 +75,7 @@ enum RequestOutcome {
     /// The caller's own mistake.
     invalid,
     over_quota,
-    /// The coordinator's: it has too much to do, or goes down.
+    /// The coordinator is overloaded or shutting down.
     refused,
     /// The caller left before the answer.
     abandoned,
@@ -305,7 +305,7 @@ impl Metrics {
         self.requests.get_or_create(&RequestLabels { outcome }).inc();
     }
 
-    /// The caller of a request of `tenant` left before its answer, for which workers had computed so much.
+    /// Counts a request of `tenant` whose caller left before the answer, and the tokens computed for it.
     pub(crate) fn record_abandoned(&self, tenant: &str, spent: Spent) {
         let Spent { prompt_tokens, generated_tokens } = spent;
         let outcome = RequestOutcome::abandoned;

@@ -29,7 +29,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 pub struct Teller {
     steps: Option<watch::Sender<Option<Progress>>>,
     observed: Option<Observed>,
-    /// For a request whose caller leaves.
+    /// Needed when the caller leaves before the answer.
     spent: Arc<Mutex<Spent>>,
 }
 
@@ -63,12 +63,12 @@ impl Teller {
         Self { steps: self.steps.clone(), observed, spent: Arc::clone(&self.spent) }
     }
 
-    /// Notes what was spent so far.
+    /// Records the tokens spent so far.
     pub(crate) fn note_spent(&self, spent: Spent) {
         *self.spent.lock() = spent;
     }
 
-    /// What was spent so far.
+    /// The tokens spent so far.
     pub(crate) fn spent(&self) -> Spent {
         *self.spent.lock()
     }

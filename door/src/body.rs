@@ -1,4 +1,4 @@
-//! A call's body: text within a size and a time, and values within a number.
+//! A call's body: limits on its size, on the time it takes to arrive, and on the number of JSON values.
 
 mod values;
 
@@ -35,7 +35,8 @@ pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Refu
     if let Some(coding) =
         headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity")
     {
-        let message = format!("Content-Encoding: {coding:?} is not read; send the body as it is");
+        let message =
+            format!("Content-Encoding: {coding:?} is not supported; send the body uncompressed");
         return Err(Refused {
             field: Some("Content-Encoding".to_owned()),
             ..Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
@@ -55,11 +56,11 @@ pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Refu
     }
 }
 
-/// Reads a text that is one JSON object of somebody else's shape. A key given twice would hide what it had first.
+/// Parses a JSON object whose shape a trainer defines. A duplicate key is an error, because the second would hide the first.
 pub(crate) fn object(text: &str) -> Result<Map<String, Value>, Refused> {
     let Object { fields, twice } =
         serde_json::from_str(text).map_err(|error| match error.classify() {
-            Category::Data => broken("the body is JSON, but no object".to_owned()),
+            Category::Data => broken("the body is JSON, but not an object".to_owned()),
             _ => broken(format!("the body is not JSON: {error}")),
         })?;
     match twice {
@@ -68,7 +69,7 @@ pub(crate) fn object(text: &str) -> Result<Map<String, Value>, Refused> {
     }
 }
 
-/// An object, and a key that it has twice.
+/// An object, and a key that occurs twice in it.
 struct Object {
     fields: Map<String, Value>,
     twice: Option<String>,

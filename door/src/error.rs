@@ -137,8 +137,8 @@ pub(crate) async fn method_not_allowed(uri: Uri) -> Refused {
 
 pub(crate) fn not_under_this_name(host: &str) -> Refused {
     let message = format!(
-        "a loopback address without tenants is not served under the name {host:?}, which a web page may have chosen: \
-         call 127.0.0.1 or localhost, let a proxy set the header Host to it, or name tenants (--tenants)"
+        "a loopback address without tenants does not answer to the host name {host:?}, which could be a web page's: \
+         call 127.0.0.1 or localhost, have the proxy send one of them as Host, or use --tenants"
     );
     Refused {
         field: Some("Host".to_owned()),

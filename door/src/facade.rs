@@ -53,7 +53,7 @@ struct Call {
     params: Params,
 }
 
-/// An item that a body holds.
+/// An item, and where its parts are in the body.
 struct Asked {
     item: Value,
     places: Places,
@@ -95,7 +95,7 @@ impl Incoming {
         self.read_text(service, from_text).await
     }
 
-    /// The same, for who wants the body's text.
+    /// The same, with the body as text.
     async fn read_text<T>(
         self,
         service: Service,
@@ -117,7 +117,7 @@ impl Incoming {
 // === impl Call ===
 
 impl Call {
-    /// The request for an item, with `extra` where no parameter says otherwise.
+    /// The request for an item. `extra` applies unless a parameter overrides it.
     fn request(&self, asked: Asked, extra: Map<String, Value>) -> Result<ScoreRequest, Refused> {
         let Asked { item, places } = asked;
         let read = ScoreRequest::from_value(&self.params.request(item, extra));
@@ -164,7 +164,7 @@ fn no_reason() -> Reason {
     Reason { code: ReasonCode::WorkerFailed, detail: "the verdict gives no reason".to_owned() }
 }
 
-/// A field that must be there, taken out.
+/// Removes and returns a required field.
 fn required(body: &mut Map<String, Value>, name: &str) -> Result<Value, Refused> {
     body.swap_remove(name).ok_or_else(|| Refused::invalid(name, "is missing"))
 }

@@ -47,7 +47,7 @@ pub const OPENAPI: &str = include_str!("../openapi.json");
 /// Serves the door on `listener`, of TCP or of TLS, until `shutdown`; then running calls have `grace` to finish. A call
 /// whose body is not whole by then is given up.
 ///
-/// On a loopback address, without TLS and tenants, no host name but `localhost` is answered.
+/// On a loopback address, without TLS and tenants, `localhost` is the only host name that is answered.
 ///
 /// # Errors
 /// When the listener fails.
@@ -59,7 +59,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let routes = router(coordinator.clone());
-    // A token, a certificate or another machine stands between a page and any other door.
+    // Elsewhere, a page lacks the token, fails at the certificate, or has to reach another machine.
     let is_local = reach == Reach::Plain && listener.local_addr()?.ip().is_loopback();
     let routes = match is_local && !coordinator.wants_tokens() {
         true => routes.layer(from_fn(own_hosts)),
@@ -76,8 +76,8 @@ pub async fn serve(
     }
 }
 
-/// Answers under addresses and as `localhost`. A page of any site runs in a browser of this machine, and may let a name of its own
-/// point here (DNS rebinding).
+/// Answers only if `Host` is an address or `localhost`. A page that is open in a browser of this machine may use a host name
+/// of its own that resolves to this address (DNS rebinding).
 async fn own_hosts(request: Request, next: Next) -> Result<Response, Refused> {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     match host {

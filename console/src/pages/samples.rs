@@ -111,7 +111,7 @@ fn why_silent(opened: &Opened<'_>, sample: &Sample) -> String {
     let shown: HashSet<usize> = sample.spec.order.iter().map(distinct).collect();
     let why = match sample.meta_score {
         _ if voting.effective_rule() == VoteRule::Majority && shown.len() == 1 => {
-            "it showed one response alone, and a majority takes a comparison".to_owned()
+            "it showed a single response, so it compared nothing".to_owned()
         }
         _ if verdict.voters.is_empty() => {
             "nobody voted, since too few samples are valid".to_owned()

@@ -170,14 +170,14 @@ async fn a_sample_without_a_vote_says_why_it_has_none() {
     let why = site.page("/verdicts/1").await.text("#sample-0 .why");
     assert_eq!(why, "It did not vote: nobody voted, since too few samples are valid.");
 
-    // Three responses in panels of two: one panel has a response alone.
+    // Three responses in panels of two: one panel has a single response.
     let site = Site::open(ScriptedBackend::new(), 8).await;
     let mut by_majority = request("q", &["Paris", "Lyon", "Nice"]);
     by_majority.voting.rule = Some(VoteRule::Majority);
     by_majority.settings.max_panel = 2;
     site.coordinator().score(by_majority).await.unwrap();
     let why = site.page("/verdicts/1").await.texts(".sample .why");
-    assert!(!why.is_empty() && why.iter().all(|why| why.contains("one response alone")), "{why:?}");
+    assert!(!why.is_empty() && why.iter().all(|why| why.contains("a single response")), "{why:?}");
 }
 
 #[tokio::test]

@@ -14,18 +14,18 @@ use super::{Coordinator, Inner, count};
 use crate::admission::Size;
 use crate::tenants::{self, Amount, Charge, Tenant};
 
-/// Calls without a known token, as far as they are logged: where they come from, without letting whoever calls fill the log.
+/// Logs where calls without a known token come from, without letting the callers fill the log.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers(Mutex<Quiet>);
 
 #[derive(Debug, Default)]
 struct Quiet {
     until: Option<Instant>,
-    /// Calls that were not logged meanwhile.
+    /// Calls since the last line that were not logged.
     n_left_out: u64,
 }
 
-/// Shortest time between two lines.
+/// Minimum time between two lines.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);
 
 // === impl Strangers ===
@@ -37,7 +37,7 @@ impl Strangers {
         warn!(peer, left_out, problem, "call without a known token");
     }
 
-    /// Whether it is time for a line, and then how many calls had none since the last.
+    /// If a line may be logged now: how many calls were left out since the last one.
     fn turn(&self, now: Instant) -> Option<u64> {
         let mut quiet = self.0.lock();
         if quiet.until.is_some_and(|until| now < until) {

@@ -1,4 +1,4 @@
-//! How the end of each request is counted.
+//! How requests are counted when they end.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn figure(cluster: &Cluster, series: &str) -> u64 {
 
 #[tokio::test]
 async fn a_request_whose_caller_leaves_is_counted_with_what_was_drawn_for_it() {
-    // Half of the samples end, so there are tokens; the others hold the request up.
+    // Half of the samples finish, so tokens have been spent; the others keep the request open.
     let half = ScriptedBackend::new().on_sample(|spec, _| match spec.index {
         0 | 1 => Act::now(Ending::BySeed),
         _ => Act::hangs(),

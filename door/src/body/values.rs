@@ -1,14 +1,15 @@
-//! How many values a JSON text holds, before a tree is built of it.
+//! Counts the values of a JSON text before a tree is built from it.
 //!
-//! `[],` takes three bytes of text and some seventy in a tree; an object of one key takes hundreds. So 16 MiB of text, which is what the
-//! largest item may need when most of its characters are escaped, could otherwise become gigabytes.
+//! `[],` takes three bytes as text and about seventy in a tree; an object with one key takes hundreds. Without a limit, 16 MiB
+//! of text could become gigabytes. (The largest item may need 16 MiB if most of its characters are escaped.)
 
-/// Most texts, lists and objects of a body. 4,096 turns of 32 values each.
+/// Maximum number of texts, lists and objects in a body: 32 for each of 4,096 turns.
 pub(super) const MAX_VALUES: usize = 1 << 17;
-/// Most numbers of a body, `true`, `false` and `null` among them. Rollouts carry token ids and log-probabilities.
+/// Maximum number of numbers in a body, including `true`, `false` and `null`. Rollouts contain token ids and log
+/// probabilities.
 pub(super) const MAX_NUMBERS: usize = 1 << 20;
 
-/// The values of a text; keys of objects are none.
+/// The number of values in a text. Keys do not count.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Values {
     /// Texts, lists and objects.
@@ -20,8 +21,8 @@ pub(super) struct Values {
 // === impl Values ===
 
 impl Values {
-    /// Counts in one pass. Of a text that is not JSON the figures mean nothing, but a parser meets no more than these
-    /// before it stops.
+    /// Counts in one pass. If the text is not valid JSON, the counts are an upper bound of what a parser reads before it
+    /// stops.
     pub(super) fn of(json: &str) -> Self {
         let mut found = Self::default();
         let mut bytes = json.bytes();
@@ -34,7 +35,7 @@ impl Values {
             if byte.is_ascii_whitespace() {
                 continue;
             }
-            // Before a colon it was a key.
+            // A text before a colon is a key.
             found.large += usize::from(after_text && byte != b':');
             after_text = byte == b'"';
             match byte {
@@ -47,10 +48,10 @@ impl Values {
         found
     }
 
-    /// What there is too much of.
+    /// What exceeds its limit, if anything does.
     pub(super) fn too_many(&self) -> Option<String> {
         let of = |found: usize, most: usize, what| {
-            (found > most).then(|| format!("the body holds {found} {what}, and may hold {most}"))
+            (found > most).then(|| format!("the body has {found} {what}; the limit is {most}"))
         };
         of(self.large, MAX_VALUES, "texts, lists and objects")
             .or_else(|| of(self.small, MAX_NUMBERS, "numbers (with true, false and null)"))
@@ -74,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// The same of a tree.
+    /// The same for a tree.
     fn of_tree(value: &Value) -> Values {
         let inner: Vec<Values> = match value {
             Value::Array(list) => list.iter().map(of_tree).collect(),

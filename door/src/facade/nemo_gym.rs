@@ -3,7 +3,7 @@
 //! The query is `responses_create_params.input` (a text or a list; `instructions` go before it as the system's turn). Of the list,
 //! messages are turns, `function_call` is a call of the assistant's turn, `function_call_output` a tool's turn; reasoning is not
 //! shown, and what is none of these is refused. The
-//! response is the text of all the assistant's messages in `response.output`, joined, refusals among it; reasoning, calls of tools and
+//! response is the text of all the assistant's messages in `response.output`, including refusals, joined; reasoning, tool calls and
 //! messages of other roles are not shown. A text or
 //! number in `expected_answer` is the reference, texts in `criteria` are the criteria. The answer is the body with `reward` and `verdict`.
 //!
@@ -26,7 +26,7 @@ const INPUT: &str = "responses_create_params.input";
 const SERVICE: Service = Service { route: "POST /verify", trainer_waits: None };
 
 pub(crate) async fn verify(incoming: Incoming) -> Result<Response, Refused> {
-    // The body is the answer's as well: as a text, which is far smaller than its values, until there is a verdict.
+    // The answer repeats the body. Until there is a verdict, keep it as text, which is much smaller than a tree.
     let asks = |call: &Call, text: String| {
         let item = item_of(body::object(&text)?, &call.params)?;
         Ok((call.request(item, Map::new())?, text))
@@ -69,7 +69,7 @@ fn item_of(mut body: Map<String, Value>, params: &Params) -> Result<Asked, Refus
     Ok(Asked { item, places })
 }
 
-/// What the policy was asked, and where each turn of it comes from.
+/// What the policy was asked, and where each turn comes from.
 fn query(input: Value, instructions: Option<&str>) -> Result<(Value, Vec<TurnPlace>), Refused> {
     let mut turns = Turns::default();
     if let Some(instructions) = instructions.filter(|text| !text.is_empty()) {
@@ -127,7 +127,7 @@ impl Turns {
         Ok(())
     }
 
-    /// A call belongs to the turn of the assistant that it follows, or is one.
+    /// Adds a call to the assistant's turn before it, or as a turn of its own.
     fn add_call(&mut self, call: Value, place: String) {
         if self.turns.last().is_none_or(|turn| turn["role"] != "assistant") {
             let turn = json!({"role": "assistant", "content": null});
@@ -142,9 +142,9 @@ impl Turns {
     }
 }
 
-/// What the assistant says in all its messages. Of other roles are the words of an environment, which agents put among them.
+/// The text of all the assistant's messages. Agents also list what an environment said, as messages of other roles.
 ///
-/// A message whose text has no known form is refused, since it would be judged as an empty one.
+/// A message with text in an unknown form is rejected, because it would be judged as an empty one.
 fn output_text(output: &[Value]) -> Result<String, Refused> {
     let mut said = String::new();
     for (at, message) in output.iter().enumerate() {
@@ -171,7 +171,7 @@ fn output_text(output: &[Value]) -> Result<String, Refused> {
     Ok(said)
 }
 
-/// The text of a part; what a model says when it refuses is one as well.
+/// The text of a part. A refusal is text as well.
 fn text_of(part: &Value) -> Option<&str> {
     match part["type"].as_str()? {
         "output_text" | "input_text" | "text" => part["text"].as_str(),

@@ -4,7 +4,8 @@
 //! and the request's own fields. `unscored=NUMBER` stands for rewards that are not there; `trim=TEXT` is taken off
 //! the end of a response, as often as it is there.
 //!
-//! A URL has up to 64 KiB, so what grows faster than its length is bounded here: the depth of a name, and the texts to trim.
+//! A URL can have 64 KiB, so the depth of a name and the texts to trim are limited here: their cost grows faster than the
+//! URL.
 
 use jury_grm::domain::limits;
 use serde_json::{Map, Value};
@@ -22,15 +23,15 @@ const OF_REQUEST: [&str; 7] = [
     "include_hidden_states",
 ];
 
-/// Most parts of a name; the deepest field, `voting.stop.confidence`, has three. Deeper objects could overflow the stack
-/// of whatever clones, writes or drops them.
+/// Maximum number of parts in a name; the deepest field, `voting.stop.confidence`, has three. Cloning, writing and dropping
+/// nested objects recurses, and could overflow the stack.
 const MAX_DEPTH: usize = 4;
-/// Most texts to trim. Each is compared with the end of a response at every step.
+/// Maximum number of texts to trim. Each is compared with the end of a response at every step.
 const MAX_TRIMS: usize = 8;
 const MAX_TRIM_BYTES: usize = 64;
-/// What a refusal repeats of a name with too many parts.
+/// How many characters of such a name an error repeats.
 const MAX_NAME_SHOWN: usize = 64;
-/// What is wrong with a name that is none of ours.
+/// The problem with an unknown name.
 pub(super) const NO_SUCH_PARAMETER: &str = "no such parameter; settings go by their names";
 
 /// What a URL says.
@@ -69,7 +70,8 @@ impl Params {
         Value::Object(request)
     }
 
-    /// A response without what `trim` takes off its end. One that no item may hold stays as it is, to be refused.
+    /// A response without the texts that `trim` removes from its end. A response above the limit on texts is returned
+    /// unchanged; it is rejected later.
     pub(super) fn trimmed<'a>(&self, response: &'a str) -> &'a str {
         if response.len() > limits::MAX_ITEM_BYTES {
             return response;
@@ -89,7 +91,7 @@ impl Params {
         if self.trim.len() == MAX_TRIMS {
             return Err(Refused::invalid(
                 "trim",
-                &format!("may be given {MAX_TRIMS} times at most"),
+                &format!("may be given at most {MAX_TRIMS} times"),
             ));
         }
         self.trim.extend((!text.is_empty()).then(|| text.to_owned()));

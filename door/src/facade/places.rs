@@ -1,10 +1,10 @@
-//! Where the parts of an item are in the body that they come from: a refusal names what the caller wrote.
+//! Where the parts of an item are in the trainer's body, so that errors name what the caller wrote.
 
-/// The paths in a trainer's body.
+/// Paths in a trainer's body.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     pub(super) query: String,
-    /// Of each turn, if turns are not as they were listed at `query`.
+    /// Per turn, if the turns differ from the list at `query`.
     pub(super) turns: Vec<TurnPlace>,
     pub(super) response: String,
     pub(super) reference: String,
@@ -13,16 +13,16 @@ pub(super) struct Places {
 /// Where a turn comes from.
 #[derive(Debug, Clone)]
 pub(super) enum TurnPlace {
-    /// It is what stands here.
+    /// The turn is the value at this path.
     As(String),
-    /// It is made of what stands here.
+    /// The turn is made from the value at this path.
     From(String),
 }
 
 // === impl Places ===
 
 impl Places {
-    /// The place in the body of what is at `path` of a request.
+    /// Translates a path in a request to the path in the body.
     pub(super) fn of(&self, path: &str) -> String {
         let Some(path) = path.strip_prefix("item.") else { return path.to_owned() };
         if let Some(rest) = path.strip_prefix("query") {

@@ -5,8 +5,8 @@ use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tonic::metadata::{MetadataKey, MetadataMap};
 
-/// Longest state of a vendor that is handed on. W3C's standard asks for 512 bytes at least, and lets longer ones be dropped; a worker
-/// refuses a call whose headers have more than 16 KiB.
+/// Longest `tracestate` that is propagated. The W3C standard requires at least 512 characters and allows dropping longer
+/// ones. A worker rejects calls with more than 16 KiB of headers.
 const MAX_STATE_BYTES: usize = 1024;
 const STATE: &str = "tracestate";
 

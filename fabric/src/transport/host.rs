@@ -1,4 +1,4 @@
-//! What a `Host` header names.
+//! Host names that a server on this machine may be called by.
 
 use std::net::IpAddr;
 

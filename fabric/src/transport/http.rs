@@ -48,7 +48,7 @@ struct Arriving {
     inner: Body,
     calls: Calls,
     call: Call,
-    /// Takes what was not read.
+    /// Receives the unread rest.
     back: Option<Back>,
 }
 
@@ -156,11 +156,11 @@ impl Drop for Arriving {
 
 // === private ===
 
-/// Counts a call from the end of its request to the end of its answer, which waits until the client can read it.
+/// Counts a call from the end of its request to the end of its answer. The answer waits until the client has sent its body.
 async fn counted(State(calls): State<Calls>, request: Request, next: Next) -> Response {
     let call = Call::default();
     let (back, unread) = unread();
-    // Who asks before it sends its body waits for the answer.
+    // Such a client sends its body only after the server has agreed.
     let back = Some(back).filter(|_| !request.headers().contains_key(header::EXPECT));
     let request = request.map(|inner| {
         let arriving = Arriving { inner, calls, call: call.clone(), back };

@@ -1,4 +1,4 @@
-//! Who is at the other end of an HTTP connection.
+//! The client's address of an HTTP connection.
 
 use std::net::SocketAddr;
 
@@ -10,14 +10,14 @@ use tokio::net::TcpListener;
 use super::TlsListener;
 use super::http::SeverableListener;
 
-/// The address that a connection comes from, as an extension of its requests: `ConnectInfo<Peer>`.
+/// The client's address, as an extension of each request: `ConnectInfo<Peer>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(SocketAddr);
 
 // === impl Peer ===
 
 impl Peer {
-    /// Of a request with these extensions, where its server knows it.
+    /// The address in a request's extensions, if its server recorded one.
     pub fn of(extensions: &Extensions) -> Option<SocketAddr> {
         let info = extensions.get::<axum::extract::ConnectInfo<Self>>()?;
         Some(info.0.0)

@@ -1,7 +1,7 @@
-//! The rest of a body that was answered before it was read.
+//! Reads the rest of a body that was answered early.
 //!
-//! A server that closes a connection with bytes unread resets it, and a client that is still sending sees a broken pipe in place of
-//! the answer: a wrong token would look like a server that fails now and then.
+//! Closing a connection with unread bytes resets it. A client that is still sending then sees a broken pipe instead of the
+//! answer, so a wrong token would look like an unreliable server.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use tokio::sync::oneshot;
 
 use super::MAX_MESSAGE_BYTES;
 
-/// Longest time that a client may take to send the rest.
+/// Maximum time to wait for the rest.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Where a body comes back to that is dropped unread.
+/// Receives a body that was dropped before its end.
 pub(super) struct Unread(oneshot::Receiver<Body>);
 
-/// Gives a body back.
+/// Returns a body.
 pub(super) type Back = oneshot::Sender<Body>;
 
-/// The way back of a body.
+/// A channel for one body.
 pub(super) fn unread() -> (Back, Unread) {
     let (back, rest) = oneshot::channel();
     (back, Unread(rest))
@@ -30,7 +30,7 @@ pub(super) fn unread() -> (Back, Unread) {
 // === impl Unread ===
 
 impl Unread {
-    /// Reads the rest, if there is one and it is no larger than any body may be, and forgets it.
+    /// Reads and discards the rest, unless it is larger than any body may be.
     pub(super) async fn read_out(mut self) {
         let Ok(rest) = self.0.try_recv() else { return };
         if rest.size_hint().lower() > MAX_MESSAGE_BYTES as u64 {

@@ -89,7 +89,7 @@ pub(super) fn read<T: DeserializeOwned>(
     }
 }
 
-/// The same of a value that is read already. Of a key given twice the caller has seen to.
+/// The same for a value that is already parsed. Duplicate keys are the caller's to check.
 ///
 /// # Errors
 /// As [`read`].

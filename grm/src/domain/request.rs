@@ -119,7 +119,7 @@ impl ScoreRequest {
         Ok((request, keys::unknown_of_request(&value)))
     }
 
-    /// The same of a value that is read already; whether a key was given twice is the caller's to say.
+    /// The same for a value that is already parsed. Duplicate keys are the caller's to check.
     ///
     /// # Errors
     /// As [`Self::from_json`].
