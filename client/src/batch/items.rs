@@ -59,11 +59,12 @@ pub fn read_items(path: &Path) -> Result<Vec<Item>, ItemsError> {
 /// # Errors
 /// [`ItemsError`], but for [`ItemsError::BadLine`]: a bad line does not keep the others from being judged.
 pub fn check_items(path: &Path) -> Result<(), ItemsError> {
-    let file = File::open(path)?;
-    let found = file.metadata()?;
+    // Opening a pipe and closing it again would lose what its writer has written by then.
+    let found = path.metadata()?;
     if !found.is_file() {
         return Ok(());
     }
+    let file = File::open(path)?;
     let is_small = found.len() <= limits::MAX_ITEM_BYTES as u64;
     if is_small && lines::is_one_item(&std::fs::read(path)?) {
         return Err(ItemsError::OneItem);
@@ -76,7 +77,33 @@ pub fn check_items(path: &Path) -> Result<(), ItemsError> {
 /// # Errors
 /// The file cannot be read.
 pub fn count_items(path: &Path) -> io::Result<Option<u64>> {
-    let file = File::open(path)?;
-    let is_file = file.metadata()?.is_file();
-    if is_file { lines::count(BufReader::new(file)).map(Some) } else { Ok(None) }
+    if !path.metadata()?.is_file() {
+        return Ok(None);
+    }
+    lines::count(BufReader::new(File::open(path)?)).map(Some)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::Write;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_opened_once_and_loses_no_item() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("items");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Without a writer, to open it would wait.
+        check_items(&pipe).unwrap();
+        assert_eq!(count_items(&pipe).unwrap(), None);
+        let line = "{\"id\":\"a\",\"query\":\"q\",\"responses\":[\"r\"]}\n";
+        let write = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::OpenOptions::new().write(true).open(pipe)?.write_all(line.as_bytes())
+        });
+        assert_eq!(read_items(&pipe).unwrap().len(), 1);
+        write.join().unwrap().unwrap();
+    }
 }

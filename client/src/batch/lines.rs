@@ -172,8 +172,12 @@ fn refuse_start(line: &[u8]) -> Result<(), ItemsError> {
 pub fn count(mut reader: impl BufRead) -> io::Result<u64> {
     let mut n_lines = 0;
     let mut bytes = Vec::new();
-    while reader.read_until(b'\n', &mut bytes)? > 0 {
+    let limit = MAX_LINE_BYTES as u64;
+    while reader.by_ref().take(limit).read_until(b'\n', &mut bytes)? > 0 {
         n_lines += u64::from(!is_blank(&bytes));
+        if bytes.last() != Some(&b'\n') {
+            reader.skip_until(b'\n')?;
+        }
         bytes.clear();
     }
     Ok(n_lines)
