@@ -21,6 +21,7 @@ mod models;
 mod plan;
 mod score;
 mod serving;
+mod signals;
 mod status;
 mod telemetry;
 mod tenants;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::page::{is_unread, note};
 
 use self::args::{Args, Command};
 
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
             if error.use_stderr()
                 && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
             {
-                eprintln!("{}", args::refusal(&error));
+                note(args::refusal(&error));
                 return Exit::Usage.into();
             }
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
@@ -54,9 +56,9 @@ fn main() -> ExitCode {
     };
     match run(args) {
         Ok(exit) => exit.into(),
-        Err(failed) if is_broken_pipe(&failed) => Exit::Done.into(),
+        Err(failed) if is_unread(&failed) => Exit::Done.into(),
         Err(failed) => {
-            eprintln!("jury: {}", failed.message());
+            note(format_args!("jury: {}", failed.message()));
             failed.exit.into()
         }
     }
@@ -91,10 +93,4 @@ fn run(args: Args) -> Result<Exit, Failed> {
     // An embedded engine may be in the middle of a step whose result is no longer needed.
     runtime.shutdown_background();
     ended
-}
-
-/// True if the reader of our output is gone: `jury score .. | head` is not a failure.
-fn is_broken_pipe(failed: &Failed) -> bool {
-    let cause = failed.error.root_cause().downcast_ref::<std::io::Error>();
-    cause.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -8,7 +8,7 @@ use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::{adapter_at, load_failed, model_failed, store};
-use jury_terminal::page::columns;
+use jury_terminal::page::{columns, note};
 use jury_worker::models::{ListedModel, ModelError, ModelRef, ResolvedModel};
 use serde_json::json;
 
@@ -34,9 +34,9 @@ fn fetch(cache: &CacheArgs, model: &str, json: bool) -> Result<String, Failed> {
         if !path.exists() {
             return Err(model_failed(ModelError::NoSuchFile { path }));
         }
-        eprintln!(
+        note(format_args!(
             "jury: {model} is a local file or folder: nothing to fetch, and no SHA-256 to verify it against"
-        );
+        ));
         // Its digest takes long to compute, and is not printed in this case.
         if !json {
             return Ok(format!("{}\n", path.display()));

@@ -44,7 +44,7 @@ use jury_engine::{DeviceKind, Host};
 use jury_fabric::shutdown::on_signals;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
-use jury_terminal::page::print;
+use jury_terminal::page::{note, print};
 
 pub use self::args::BenchArgs;
 use self::args::{BenchCommand, MeasuringArgs};
@@ -94,7 +94,7 @@ pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
     if let Some(page) = run.so_far.take() {
         // The reason why the run was cut short matters more than a broken stdout.
         drop(print(&page));
-        eprintln!("jury: the run was cut short; above is what was finished, no file was written");
+        note("jury: the run was cut short; above is what was finished, no file was written");
     }
     ended
 }

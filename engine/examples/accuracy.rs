@@ -7,6 +7,8 @@
 //! Prints KL divergence, agreement of the most probable token, and the mean negative log-likelihood of the text's own
 //! tokens, in nats.
 
+#![allow(clippy::print_stderr)]
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;

@@ -10,6 +10,8 @@ use jury_grm::domain::{Phase as JudgingPhase, Progress as Judging};
 use jury_worker::models::{Phase as FetchPhase, Progress as FetchProgress};
 use tracing::info;
 
+use crate::page::note;
+
 /// How often a live line is redrawn while nothing happens, so that its clock keeps running.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -110,8 +112,8 @@ impl Meter {
         if self.show == Show::Lines && last_told.elapsed() >= BETWEEN_LINES {
             *last_told = Instant::now();
             match self.bar.length() {
-                Some(length) => eprintln!("{} of {length} items", self.bar.position()),
-                None => eprintln!("{} items", self.bar.position()),
+                Some(length) => note(format_args!("{} of {length} items", self.bar.position())),
+                None => note(format_args!("{} items", self.bar.position())),
             }
         }
     }
@@ -142,7 +144,7 @@ impl Meter {
     pub fn print(&self, line: &str) {
         match self.show {
             Show::Logged => info!("{line}"),
-            _ => self.bar.suspend(|| eprintln!("{line}")),
+            _ => self.bar.suspend(|| note(line)),
         }
     }
 
@@ -161,7 +163,7 @@ impl Meter {
         if *said != message {
             match self.show {
                 Show::Logged => info!("{message}"),
-                _ => eprintln!("{message}"),
+                _ => note(message),
             }
             message.clone_into(&mut said);
         }

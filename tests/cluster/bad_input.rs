@@ -1,7 +1,9 @@
 //! User errors: each gives a clear message and the documented exit code, and never a panic.
 
+use std::process::Stdio;
+
 use super::etcd::free_port;
-use super::process::{Process, jury, model_path};
+use super::process::{Process, jury, jury_command, model_path};
 use super::sandbox::ITEM;
 
 /// Writes `content` to a file and returns its path.
@@ -81,6 +83,44 @@ fn a_file_that_an_option_names_and_that_is_not_there_is_told_once_by_that_option
     let learn = [&["train", "meta", "--items", &items], &replay[..]].concat();
     refuses(&learn, 66, &["--replay", "--samples"]);
     refuses(&["eval", &items, &items, "--model", &model_path()], 64, &["given twice"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stderr_that_is_full_or_unread_ends_no_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let items = file(&folder, "items.jsonl", ITEM.replace('\n', " ").as_bytes());
+    let nobody = ["score", "--items", &items, "--endpoint", "http://127.0.0.1:1"];
+    for (arguments, code) in [(&nobody[..], 69), (&["score", "--nothing"], 64)] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (reader, unread) = std::io::pipe().unwrap();
+        drop(reader);
+        for stderr in [Stdio::from(full), Stdio::from(unread)] {
+            let mut command = jury_command();
+            let status = command.args(arguments).stderr(stderr).status().unwrap();
+            assert_eq!(status.code(), Some(code), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn a_record_is_never_written_over_the_items_or_the_verdicts() {
+    let folder = tempfile::tempdir().unwrap();
+    let items = file(&folder, "items.jsonl", ITEM.replace('\n', " ").as_bytes());
+    let link = folder.path().join("link.jsonl");
+    std::os::unix::fs::symlink("items.jsonl", &link).unwrap();
+    let out = folder.path().join("verdicts.jsonl");
+    let out = out.to_str().unwrap();
+    let other_name = folder.path().join(".").join("verdicts.jsonl");
+    for (record, option) in [
+        (out, "--out"),
+        (other_name.to_str().unwrap(), "--out"),
+        (&items, "--items"),
+        (link.to_str().unwrap(), "--items"),
+    ] {
+        let batch = ["score", "--items", &items, "--out", out, "--record", record];
+        refuses(&batch, 64, &["--record: is the file of", option]);
+    }
 }
 
 #[test]

@@ -138,7 +138,7 @@ pub struct SoFar<'a> {
     pub held_out: &'a [HeldOut],
     /// Whether the last of them belongs to this step.
     pub is_measured: bool,
-    /// Whether a checkpoint is written now.
+    /// Whether its checkpoint is written.
     pub is_kept: bool,
 }
 
@@ -197,10 +197,14 @@ pub fn reinforce(
         }
         // An evaluation may have written a better adapter, which the checkpoint must record.
         let is_kept = is_last || measures || (step + 1).is_multiple_of(config.checkpoint_every);
+        // Before `on_step`, so that a failure there loses no work.
+        if is_kept {
+            checkpoint::save(places.checkpoint, model, &optimiser, &state)?;
+        }
         let (history, measured) = (&state.history, &state.held_out);
         let so_far = SoFar { history, held_out: measured, is_measured: measures, is_kept };
         let ends = on_step(so_far).is_break();
-        if ends || is_kept {
+        if ends && !is_kept {
             checkpoint::save(places.checkpoint, model, &optimiser, &state)?;
         }
         if ends {

@@ -165,8 +165,13 @@ pub fn fine_tune(
             gradient_norm: seven_digits(stepped.gradient_norm),
             tokens: n_tokens,
         });
+        // Before `on_step`, so that a failure there loses no work.
+        let is_kept = (step + 1).is_multiple_of(config.checkpoint_every) || step + 1 == steps;
+        if is_kept {
+            checkpoint::save(checkpoint, model, &optimiser, &state)?;
+        }
         let ends = state.history.last().is_some_and(|step| on_step(step).is_break());
-        if ends || (step + 1).is_multiple_of(config.checkpoint_every) || step + 1 == steps {
+        if ends && !is_kept {
             checkpoint::save(checkpoint, model, &optimiser, &state)?;
         }
         if ends {

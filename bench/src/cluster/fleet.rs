@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::page::note;
 
 use super::config::Point;
 use super::node::Nodes;
@@ -82,7 +83,7 @@ pub fn serve(args: &BenchNodesArgs, run: &Run) -> Result<Exit, Failed> {
     let nodes = args.first..args.first + args.count;
     let nodes = run.waits.wait(Nodes::start(nodes, &pace, args.seed))??;
     for address in &nodes.addresses {
-        eprintln!("{MARK}{address}");
+        note(format_args!("{MARK}{address}"));
     }
     run.waits.wait(std::future::pending::<()>())?;
     Ok(Exit::Done)

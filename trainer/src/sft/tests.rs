@@ -130,13 +130,33 @@ fn an_adapter_comes_back_from_its_folder_and_one_of_another_rank_is_refused() {
 }
 
 #[test]
+fn a_checkpoint_is_written_before_its_step_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let mut steps = Vec::new();
+    let dies = || {
+        fine_tune(&model(), "llama", &sequences(), &config(), &path, |step| {
+            assert!(step.step != 3, "on_step fails");
+            ControlFlow::Continue(())
+        })
+    };
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(dies)).is_err());
+    fine_tune(&model(), "llama", &sequences(), &config(), &path, |step| {
+        steps.push(step.step);
+        ControlFlow::Break(())
+    })
+    .unwrap();
+    assert_eq!(steps, [4]);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_checkpoint_that_meets_a_full_disk_leaves_the_one_before_and_the_run_goes_on_from_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint");
     let go = |checkpoint: &Path| {
         fine_tune(&model(), "llama", &sequences(), &config(), checkpoint, |step| {
-            if step.step == 6 && checkpoint == path.as_path() {
+            if step.step == 5 && checkpoint == path.as_path() {
                 // From here on everything that is written fails as on a full disk.
                 let partial = folder.path().join("checkpoint.partial");
                 std::os::unix::fs::symlink("/dev/full", partial).unwrap();
