@@ -3,7 +3,8 @@
 mod judge;
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jury_client::InFlight;
@@ -76,8 +77,8 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
         let is_batch = matches!(input, Input::Many(_));
         if !is_batch {
             refuse_batch_options(&args)?;
-        } else if args.record.is_some() {
-            can_be_recorded(&args, input.source())?;
+        } else if let Some(record) = &args.record {
+            can_be_recorded(record, &args, input.source())?;
         }
         let embedded = args.judge.endpoint.is_none();
         let Meta { name, served } = Meta::of(&args)?;
@@ -121,13 +122,31 @@ fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
 }
 
 /// The samples of a batch are read from its verdicts, and its items are read again, when it has ended.
-fn can_be_recorded(args: &ScoreArgs, source: &Source) -> Result<(), Refused> {
+fn can_be_recorded(record: &Path, args: &ScoreArgs, source: &Source) -> Result<(), Refused> {
     let problem = match (&args.out, source) {
         (None, _) => "needs --out for a batch: the samples are read from its verdicts at the end",
         (_, Source::Stdin) => "needs --items from a file: it is read again at the end",
+        (Some(out), _) if is_same_file(record, out) => "is the file of --out; name another one",
+        (_, Source::File(items)) if is_same_file(record, items) => {
+            "is the file of --items; name another one"
+        }
         _ => return Ok(()),
     };
     Err(Refused::new("--record", problem))
+}
+
+/// Whether two paths lead to the same file; a file that does not exist yet is identified by folder and name.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| {
+        path.canonicalize().ok().or_else(|| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+            Some(folder.join(path.file_name()?))
+        })
+    };
+    let id = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+    let is_same = |one: Option<_>, other| one.is_some() && one == other;
+    one == other || is_same(real(one), real(other)) || (id(one).is_some() && id(one) == id(other))
 }
 
 /// Items judged at once, given `--concurrency`.
