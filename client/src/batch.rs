@@ -58,6 +58,8 @@ pub enum Event {
     },
     /// Its item is being judged.
     Asked(Place),
+    /// Its item has a verdict that is not the last word, and is to be judged again; that verdict stands until then.
+    Again(Place, Known),
     /// Its item, which has this id, is to be judged again: what has its verdict was another item under that id.
     Changed(Place, String),
     /// Its item has had its verdict before.
@@ -81,7 +83,7 @@ pub struct Place {
 
 /// Judges the items of `reader`, each with `request`, whose own item is a placeholder; none that is `finished` is asked
 /// for again. Every item that can be judged has one [`Event::Known`], or an [`Event::Asked`], which may follow an
-/// [`Event::Changed`], and then one [`Event::Judged`] or [`Event::Failed`].
+/// [`Event::Again`] or an [`Event::Changed`], and then one [`Event::Judged`] or [`Event::Failed`].
 ///
 /// As many items are judged at once as [`ClientConfig::in_flight`](crate::ClientConfig::in_flight) says, and few lines
 /// are read ahead. Dropping the stream cancels what is in flight; a thread that waits for the next line of a terminal

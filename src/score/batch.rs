@@ -12,15 +12,16 @@ use anyhow::{Context, anyhow};
 use futures::StreamExt;
 use jury_client::ClientError;
 use jury_client::batch::{self, Event, Finished, ItemsError, Onto, ResumeError, Sink, SinkError};
-use jury_fabric::shutdown::on_signals;
 use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
+use jury_terminal::page::StdoutError;
 
 use self::tally::Tally;
-use super::config::{ScoreConfig, Source};
+use super::config::{Output, ScoreConfig, Source};
 use super::judge::Judges;
 use super::record::{self, Recorded};
+use crate::signals::signals;
 
 /// Judges the items of a batch. Opens `judges` if it is not open yet, after all checks.
 pub async fn run(
@@ -33,12 +34,8 @@ pub async fn run(
     check(source)?;
     let total = count_items(source)?;
     let reader = open(source)?;
-    let onto = config.output.onto;
+    let output = &config.output;
     let (mut sink, finished) = open_sink(config)?;
-    if finished.n_to_retry() > 0 && !config.output.quiet {
-        let n = finished.n_to_retry();
-        meter.print(&format!("jury: retrying {n} items with incomplete verdicts"));
-    }
 
     let judges = match judges {
         Some(judges) => judges,
@@ -49,7 +46,7 @@ pub async fn run(
         meter.print(&line);
     }
     // From here on Ctrl-C ends the batch in order; before, nothing could be lost.
-    let signals = on_signals().or_exit(Exit::Internal)?;
+    let signals = signals()?;
     meter.items(total);
     let events = batch::score(judges.client(), config.request.clone(), finished, reader).fuse();
     tokio::pin!(events);
@@ -64,25 +61,27 @@ pub async fn run(
         match sink.take(&event) {
             Ok(()) => {}
             Err(error @ SinkError::OtherJudge { .. }) => {
-                break Ended::Failed(not_written(error, onto));
+                break Ended::Failed(not_written(error, output));
             }
-            Err(error) => return Err(not_written(error, onto)),
+            Err(error) => return Err(not_written(error, output)),
         }
         let nobody = nobody_there(&event).cloned();
         if matches!(event, Event::Judged(..) | Event::Failed(..)) {
             meter.item_done();
         }
-        if let Some(line) = tally.record(event) {
+        // A notice about retries is progress, which --quiet turns off.
+        let is_shown = !config.output.quiet || !matches!(event, Event::Again(..));
+        if let Some(line) = tally.record(event).filter(|_| is_shown) {
             meter.print(&line);
         }
         if let Some(n) = tally.nobody_draws() {
-            break Ended::Failed(no_worker(n, onto));
+            break Ended::Failed(no_worker(n, output.onto));
         }
         if let Some(error) = nobody {
             break Ended::Failed(judges.failed(error));
         }
     };
-    sink.finish().map_err(|error| not_written(error, onto))?;
+    sink.finish().map_err(|error| not_written(error, output))?;
     meter.clear();
     if !config.output.quiet {
         meter.print(&tally.summary());
@@ -138,7 +137,7 @@ async fn hold(
 ) -> Result<Option<String>, Failed> {
     let fleet = judges.client().status().await.unwrap_or_default();
     let there = fleet.judges(config.request.model.as_deref());
-    sink.hold(&there).map_err(|error| not_written(error, config.output.onto))?;
+    sink.hold(&there).map_err(|error| not_written(error, &config.output))?;
     Ok(tally.meets(&there.iter().map(|judge| judge.numerics).collect::<Vec<_>>()))
 }
 
@@ -184,15 +183,17 @@ fn open_sink(config: &ScoreConfig) -> Result<(Sink, Finished), Failed> {
         let stdout = Sink::stream("stdout", Box::new(io::stdout()), ordered);
         return Ok((stdout, Finished::default()));
     };
-    let onto = output.onto;
-    Sink::file(path, onto, &config.request, ordered).map_err(|error| not_written(error, onto))
+    Sink::file(path, output.onto, &config.request, ordered)
+        .map_err(|error| not_written(error, output))
 }
 
 /// Adds the exit code to an output error, and the options that fix it.
-fn not_written(error: SinkError, onto: Onto) -> Failed {
+fn not_written(error: SinkError, output: &Output) -> Failed {
+    let onto = output.onto;
     // The folder of an evaluation resumes without an option, and has samples of one judge and one kind.
     let is_folder = onto == Onto::SameWhole;
     let (exit, option, way_out) = match &error {
+        SinkError::Io { .. } if output.out.is_none() => return stdout_failed(error),
         SinkError::Io { .. } => return Failed::new(Exit::CannotWrite, error),
         SinkError::OtherJudge { .. } if is_folder => {
             (Exit::Usage, "", "use the same judge, or another folder")
@@ -210,8 +211,13 @@ fn not_written(error: SinkError, onto: Onto) -> Failed {
             (Exit::Usage, "--out: ", "wait for it to end, or use another file")
         }
         SinkError::OtherJudge { .. } => {
-            let way_out = "use the same judge, another file, or --allow-mixed";
-            (Exit::Usage, "--resume: ", way_out)
+            let (option, way_out) = match onto {
+                Onto::Nothing => {
+                    ("--out: ", "continue with --resume and the same judge, or with --allow-mixed")
+                }
+                _ => ("--resume: ", "use the same judge, another file, or --allow-mixed"),
+            };
+            (Exit::Usage, option, way_out)
         }
         SinkError::Resume { problem, .. } => match problem {
             ResumeError::NotAVerdict { .. } => {
@@ -224,6 +230,13 @@ fn not_written(error: SinkError, onto: Onto) -> Failed {
         },
     };
     Failed::new(exit, anyhow!("{option}{error}; {way_out}"))
+}
+
+fn stdout_failed(error: SinkError) -> Failed {
+    match error {
+        SinkError::Io { source, .. } => Failed::new(Exit::CannotWrite, StdoutError(source)),
+        error => Failed::new(Exit::CannotWrite, error),
+    }
 }
 
 /// The error that ends a batch if there are no workers.

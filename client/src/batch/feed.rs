@@ -96,9 +96,13 @@ impl Feed {
             let request = ScoreRequest { item: named.item, ..self.request.clone() };
             request.validate().map_err(BadLine::Refused)?;
             self.claim(&request.item.id, line);
-            if before == Before::Changed {
-                let id = request.item.id.clone();
-                self.tell(Told::Event(Event::Changed(place, id)));
+            match before {
+                Before::Again(known) => self.tell(Told::Event(Event::Again(place, known))),
+                Before::Changed => {
+                    let id = request.item.id.clone();
+                    self.tell(Told::Event(Event::Changed(place, id)));
+                }
+                Before::Judged(_) | Before::Nothing => {}
             }
             self.tell(Told::Asked(place));
             Ok(Some(request))

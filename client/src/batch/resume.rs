@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! verdict with rewards, or without for good      its item is finished
-//! verdict without, for a reason that may pass    its line goes, its item is judged again
+//! verdict without, for a reason that may pass    its item is judged again; its line stays until the new one is there
 //! verdict that is PARTIAL                        the same, where only whole ones are wanted
 //! verdict of another item under the same id      the same: an id says nothing of what was judged
-//! made with other settings or another seed       the file is refused: one file, one way to judge
+//! rewards by other settings, seed or judge       the file is refused: one file, one way to judge
 //! ```
+//!
+//! Of two verdicts on one item the one of greater [`Worth`] stands: a run that had less time takes no reward away.
 //!
 //! Not promised: that the budget, the presence of samples and, without a stop rule, `min_samples` were the same; they do
 //! not change the rewards of a verdict that is whole.
@@ -19,26 +21,40 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jury_grm::digest::item_digest;
-use jury_grm::domain::{Counts, Item, Reason, ReasonCode, Status};
+use jury_grm::domain::{Counts, Item, Reason, ReasonCode, Status, Verdict};
 use serde::Deserialize;
 
 use self::mixed::PastProvenance;
 pub(super) use self::mixed::{Asked, JudgedBy};
 
-/// The items that need no judging again.
+/// The verdicts of earlier runs, and so the items that need no judging again.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Finished {
-    /// Their lines, by id, in the order in which they stand; shared with whoever writes.
+    /// Their lines, by id, in the order in which they stand; shared with the sink.
     lines: Arc<HashMap<String, Vec<FinishedLine>>>,
-    n_to_retry: usize,
 }
 
-/// The verdict of an item that needs no judging again.
+/// A verdict of an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FinishedLine {
     pub line: usize,
     /// Digest of what was judged; an older version did not write it.
     pub item: Option<String>,
+    pub worth: Worth,
+    /// Its item is judged again.
+    pub again: bool,
+}
+
+/// How much a verdict says about its item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Worth {
+    /// No rewards, for a reason that may pass.
+    Passing,
+    /// No rewards, for good.
+    Unscored,
+    /// PARTIAL, by this many valid samples.
+    Partial(u32),
+    Whole,
 }
 
 /// An item's verdict of an earlier run.
@@ -54,6 +70,8 @@ pub struct Known {
 pub(super) enum Before {
     /// It has its verdict.
     Judged(Known),
+    /// It has one that is not the last word.
+    Again(Known),
     /// Another item was judged under its id.
     Changed,
     Nothing,
@@ -65,7 +83,7 @@ pub(super) struct PastVerdicts {
     pub lines: Vec<PastLine>,
     /// Bytes of the file up to the end of its last whole line.
     pub whole_bytes: u64,
-    /// Who judged the first verdict that a model made.
+    /// Who judged the first verdict that has the last word or rewards.
     pub judged_by: Option<JudgedBy>,
 }
 
@@ -77,6 +95,7 @@ pub(super) struct PastLine {
     pub range: Range<u64>,
     /// Digest of what was judged, if it tells.
     pub item: Option<String>,
+    pub worth: Worth,
     /// Its item is to be judged again.
     pub again: bool,
 }
@@ -131,13 +150,8 @@ pub enum ResumeError {
 // === impl Finished ===
 
 impl Finished {
-    pub(super) fn new(lines: HashMap<String, Vec<FinishedLine>>, n_to_retry: usize) -> Self {
-        Self { lines: Arc::new(lines), n_to_retry }
-    }
-
-    /// Items that are judged again: those without rewards so far, and those that are PARTIAL where only whole verdicts are wanted.
-    pub fn n_to_retry(&self) -> usize {
-        self.n_to_retry
+    pub(super) fn new(lines: HashMap<String, Vec<FinishedLine>>) -> Self {
+        Self { lines: Arc::new(lines) }
     }
 
     /// What is known of an item: a verdict of just what it asks to judge comes first, then one that does not tell what was
@@ -149,10 +163,17 @@ impl Finished {
         }
         let digest = item_digest(item);
         let is_same = |line: &&FinishedLine| line.item.as_ref() == Some(&digest);
-        let known = lines.iter().find(is_same);
-        match known.or_else(|| lines.iter().find(|line| line.item.is_none())) {
-            Some(known) => Before::Judged(Known { id: item.id.clone(), line: known.line }),
-            None => Before::Changed,
+        let is_untold = |line: &&FinishedLine| line.item.is_none();
+        let of = |again: bool| {
+            let lines = || lines.iter().filter(move |line| line.again == again);
+            let known = lines().find(is_same).or_else(|| lines().find(is_untold));
+            known.map(|known| Known { id: item.id.clone(), line: known.line })
+        };
+        match (of(false), of(true)) {
+            (Some(known), _) => Before::Judged(known),
+            (None, Some(known)) => Before::Again(known),
+            (None, None) if lines.iter().all(|line| line.again) => Before::Nothing,
+            (None, None) => Before::Changed,
         }
     }
 
@@ -165,8 +186,9 @@ impl Finished {
 // === impl PastVerdicts ===
 
 impl PastVerdicts {
-    /// Reads a file of verdicts and holds it to what is asked for now; `None` takes any. A last
-    /// line without its end was cut off while it was written, and does not count.
+    /// Reads a file of verdicts and checks it against what is asked for now, and against its first judge; `None` accepts any.
+    /// What has no rewards so far is not checked. A last line without its end was cut off while it was written, and does not
+    /// count.
     ///
     /// # Errors
     /// [`ResumeError`] names the line.
@@ -190,19 +212,24 @@ impl PastVerdicts {
             }
             let past: Past = serde_json::from_slice(&bytes)
                 .map_err(|problem| ResumeError::NotAVerdict { line, problem })?;
-            let again = past.may_pass() || (which_again == Again::Partial && past.is_partial());
-            let asked = asked.filter(|_| !again);
-            let differ = |asked: &Asked| asked.differ(&past.provenance, past.n_planned());
-            let differences = asked.map_or_else(Vec::new, differ);
-            if !differences.is_empty() {
-                return Err(ResumeError::Mixed { line, differences: differences.join(", ") });
-            }
-            if !again {
-                let judged_by = past.provenance.judged_by();
-                read.judged_by = JudgedBy::first(read.judged_by.take(), judged_by);
+            let worth = past.worth();
+            let is_partial = matches!(worth, Worth::Partial(_));
+            let again = worth == Worth::Passing || (which_again == Again::Partial && is_partial);
+            if worth != Worth::Passing {
+                let is_by = past.provenance.judged_by();
+                if let Some(asked) = asked {
+                    let mut differences = asked.differ(&past.provenance, past.n_planned());
+                    let first = read.judged_by.as_ref().zip(is_by.as_ref());
+                    differences.extend(first.and_then(|(first, is_by)| first.differ(is_by)));
+                    if !differences.is_empty() {
+                        let differences = differences.join(", ");
+                        return Err(ResumeError::Mixed { line, differences });
+                    }
+                }
+                read.judged_by = JudgedBy::first(read.judged_by.take(), is_by);
             }
             let item = past.provenance.item_digest;
-            read.lines.push(PastLine { id: past.item_id, range, item, again });
+            read.lines.push(PastLine { id: past.item_id, range, item, worth, again });
         }
         Ok(read)
     }
@@ -216,15 +243,29 @@ impl Past {
         self.counts.map(|counts| counts.asked.saturating_sub(counts.spare))
     }
 
-    /// True for a missing reward that the same request may bring another time, what a person may have mended meanwhile included.
-    fn may_pass(&self) -> bool {
-        let may_pass = |code: ReasonCode| code.may_pass() || code == ReasonCode::Rejected;
-        let mut reasons = self.reasons.iter().flatten();
-        self.status == Some(Status::Unscored) && reasons.any(|reason| may_pass(reason.code))
+    fn worth(&self) -> Worth {
+        Worth::of_parts(self.status, &self.reasons, self.counts.map_or(0, |counts| counts.valid))
+    }
+}
+
+// === impl Worth ===
+
+impl Worth {
+    pub(super) fn of(verdict: &Verdict) -> Self {
+        Self::of_parts(Some(verdict.status), &verdict.reasons, verdict.counts.valid)
     }
 
-    fn is_partial(&self) -> bool {
-        self.status == Some(Status::Partial)
+    /// A missing reward may pass if the same request may bring it another time, also because a person has changed something
+    /// meanwhile.
+    fn of_parts(status: Option<Status>, reasons: &[Option<Reason>], valid: u32) -> Self {
+        let may_pass = |code: ReasonCode| code.may_pass() || code == ReasonCode::Rejected;
+        let mut reasons = reasons.iter().flatten();
+        match status {
+            Some(Status::Unscored) if reasons.any(|reason| may_pass(reason.code)) => Self::Passing,
+            Some(Status::Unscored) => Self::Unscored,
+            Some(Status::Partial) => Self::Partial(valid),
+            Some(Status::Ok) | None => Self::Whole,
+        }
     }
 }
 

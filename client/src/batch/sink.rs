@@ -24,14 +24,16 @@ use self::file::VerdictFile;
 pub use self::stored::read_verdicts;
 use self::stream::Stream;
 use super::Event;
-use super::resume::{Asked, Finished, JudgedBy, Known, ResumeError};
+use super::resume::{Asked, Finished, JudgedBy, Known, ResumeError, Worth};
 use crate::ServedJudge;
 
 /// Takes events, and writes their verdicts, one a line.
 pub struct Sink {
     out: Out,
-    /// Nobody else's verdicts may stand beside theirs.
+    /// No verdicts of another judge may stand beside theirs: that of the lines before, else of the first that is taken.
     judged_by: Option<JudgedBy>,
+    /// Verdicts of any judges may stand beside each other.
+    takes_any_judge: bool,
 }
 
 enum Out {
@@ -42,9 +44,15 @@ enum Out {
 /// What the turn of an item brings.
 enum Turn<'a> {
     /// A verdict, as a line, with its item's id.
-    Judged(&'a str, String),
+    Judged {
+        id: &'a str,
+        line: String,
+        worth: Worth,
+    },
     /// The verdict of an earlier run.
     Known(&'a Known),
+    /// The same, which stands unless a better one comes: this is no turn yet.
+    Again(&'a Known),
     Nothing,
 }
 
@@ -105,13 +113,13 @@ pub enum SinkError {
 impl Sink {
     /// Writes to `writer`, which errors call `name`; `ordered` holds each verdict back until its turn comes.
     pub fn stream(name: &str, writer: Box<dyn Write + Send>, ordered: bool) -> Self {
-        Self { out: Out::Stream(Stream::new(name, writer, ordered)), judged_by: None }
+        let out = Out::Stream(Stream::new(name, writer, ordered));
+        Self { out, judged_by: None, takes_any_judge: true }
     }
 
     /// Writes to a file, and tells which items it already has. A file with content is gone on with or refused, never
-    /// overwritten; gone on with, it loses only the lines whose items are judged again: those without reward, and those of
-    /// items that have changed since. Nothing in it
-    /// changes before the first verdict is taken.
+    /// overwritten; gone on with, it loses only lines that a verdict of this run replaces: those of items that are judged
+    /// again, and those of items that have changed since.
     ///
     /// What is no regular file (a pipe, a device) keeps nothing, and is a stream.
     ///
@@ -135,7 +143,8 @@ impl Sink {
         let opened = VerdictFile::open(path, file, onto, asked.as_ref(), ordered)?;
         let finished = opened.file.finished();
         let judged_by = opened.judged_by.filter(|_| is_same);
-        Ok((Self { out: Out::File(Box::new(opened.file)), judged_by }, finished))
+        let out = Out::File(Box::new(opened.file));
+        Ok((Self { out, judged_by, takes_any_judge: onto == Onto::Any }, finished))
     }
 
     /// Holds those who could judge now to who judged before. Each verdict is held to it, too: this tells of it before one is
@@ -164,9 +173,11 @@ impl Sink {
                 self.same_judge(verdict)?;
                 let line = json_line(&**verdict);
                 let line = line.map_err(|error| failed(&verdict.item_id)(error.into()))?;
-                (place, Turn::Judged(&verdict.item_id, line))
+                let (id, worth) = (&verdict.item_id, Worth::of(verdict));
+                (place, Turn::Judged { id, line, worth })
             }
             Event::Known(place, known) => (place, Turn::Known(known)),
+            Event::Again(place, known) => (place, Turn::Again(known)),
             Event::Failed(place, _) => (place, Turn::Nothing),
             _ => return Ok(()),
         };
@@ -188,10 +199,17 @@ impl Sink {
         }
     }
 
-    fn same_judge(&self, verdict: &Verdict) -> Result<(), SinkError> {
-        let difference =
-            self.judged_by.as_ref().and_then(|before| before.differ(&verdict.provenance));
-        difference.map_or(Ok(()), |difference| Err(SinkError::OtherJudge { difference }))
+    fn same_judge(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+        if self.takes_any_judge {
+            return Ok(());
+        }
+        let judge = JudgedBy::of(&verdict.provenance);
+        let before = self.judged_by.as_ref().zip(judge.as_ref());
+        if let Some(difference) = before.and_then(|(before, judge)| before.differ(judge)) {
+            return Err(SinkError::OtherJudge { difference });
+        }
+        self.judged_by = JudgedBy::first(self.judged_by.take(), judge);
+        Ok(())
     }
 }
 

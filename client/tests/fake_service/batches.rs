@@ -36,6 +36,7 @@ async fn events_beside(
         batch::Event::UnknownKey { line, key } => format!("{line} key {key}"),
         batch::Event::Asked(place) => format!("{} asked", place.line),
         batch::Event::Known(place, known) => format!("{} known {}", place.line, known.id),
+        batch::Event::Again(place, known) => format!("{} again {}", place.line, known.id),
         batch::Event::Changed(place, id) => format!("{} changed {id}", place.line),
         batch::Event::Judged(place, verdict) => {
             format!("{} judged {}", place.line, verdict.item_id)

@@ -29,6 +29,8 @@ pub struct Tally {
     unscored: Vec<Exit>,
     n_bad: u64,
     n_known: u64,
+    /// Items judged again because their verdicts were incomplete.
+    n_again: u64,
     /// Items judged again because they have changed.
     n_changed: u64,
     n_failed: u64,
@@ -66,6 +68,7 @@ impl Tally {
             unscored: Vec::new(),
             n_bad: 0,
             n_known: 0,
+            n_again: 0,
             n_changed: 0,
             n_failed: 0,
             budget,
@@ -100,6 +103,14 @@ impl Tally {
             Event::Known(..) => {
                 self.n_known += 1;
                 None
+            }
+            Event::Again(place, known) => {
+                self.n_again += 1;
+                let told = || {
+                    let what = "has no complete verdict yet, and is judged again";
+                    self.told_of(place.line, format!("item {:?} {what}", known.id))
+                };
+                (self.n_again == 1).then(told)
             }
             // The first is reported at once, all of them at the end.
             Event::Changed(place, id) => {
@@ -211,6 +222,7 @@ impl Tally {
         let parts = [
             (n_unscored, "of them without reward"),
             (self.n_partial, "of them partial"),
+            (self.n_again, "retried for a complete verdict"),
             (self.n_changed, "of them again because they changed"),
             (self.n_bad, if self.n_bad == 1 { "bad line" } else { "bad lines" }),
             (self.n_failed, "failed"),

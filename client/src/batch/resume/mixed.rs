@@ -153,18 +153,28 @@ impl JudgedBy {
         Some(Self { meta_digest, ..before })
     }
 
-    /// What a verdict of another judge differs in; `None` when it is the same, or nobody judged.
-    pub fn differ(&self, provenance: &Provenance) -> Option<String> {
-        let (model, digest) = (provenance.model.as_ref()?, provenance.model_digest.as_ref()?);
-        if *digest != self.model_digest {
-            return Some(self.other_model(model, digest));
+    /// The judge of a verdict; `None` when nobody judged.
+    pub(in crate::batch) fn of(provenance: &Provenance) -> Option<Self> {
+        Some(Self {
+            model: provenance.model.clone()?,
+            model_digest: provenance.model_digest.clone()?,
+            method_digest: provenance.method_digest.clone(),
+            meta_digest: provenance.meta_digest.clone(),
+            numerics: provenance.numerics.clone(),
+        })
+    }
+
+    /// What another judge differs in; `None` when it is the same one.
+    pub(in crate::batch) fn differ(&self, other: &Self) -> Option<String> {
+        if other.model_digest != self.model_digest {
+            return Some(self.other_model(&other.model, &other.model_digest));
         }
-        if provenance.method_digest != self.method_digest {
-            let (was, is) = (short(&self.method_digest), short(&provenance.method_digest));
+        if other.method_digest != self.method_digest {
+            let (was, is) = (short(&self.method_digest), short(&other.method_digest));
             return Some(format!("the method (template, parser, guide) was {was}, is {is}"));
         }
         // A verdict that could not be ranked has no digest.
-        if let (Some(then), Some(now)) = (&self.meta_digest, &provenance.meta_digest)
+        if let (Some(then), Some(now)) = (&self.meta_digest, &other.meta_digest)
             && then != now
         {
             return Some(format!("the Meta RM was {}, is {}", short(then), short(now)));

@@ -1,4 +1,4 @@
-use jury_grm::domain::{Item, Query, ScoreRequest, Verdict, json_line};
+use jury_grm::domain::{Item, Query, ScoreRequest, json_line};
 
 use super::super::fixture::{unscored, verdict};
 use super::*;
@@ -27,7 +27,8 @@ fn a_partial_verdict_is_the_last_word_unless_whole_ones_are_wanted() {
 #[test]
 fn a_verdict_cut_off_while_written_does_not_count() {
     let past = read("{\"item_id\":\"a\",\"x\":1}\n\n{\"item_id\":\"b\"").unwrap();
-    let a = PastLine { id: "a".to_owned(), range: 0..22, item: None, again: false };
+    let worth = Worth::Whole;
+    let a = PastLine { id: "a".to_owned(), range: 0..22, item: None, worth, again: false };
     assert_eq!(past, PastVerdicts { lines: vec![a], whole_bytes: 23, judged_by: None });
 }
 
@@ -124,19 +125,38 @@ fn another_meta_rm_is_detected_by_its_digest() {
     ranked.provenance.meta_digest = Some("0123456789abcdef".to_owned());
     let lines = [json_line(&unranked).unwrap(), json_line(&ranked).unwrap()].concat();
     let before = read(&lines).unwrap().judged_by.unwrap();
-    assert_eq!(before.differ(&ranked.provenance), None);
-    assert_eq!(before.differ(&unranked.provenance), None, "it was away");
+    assert_eq!(before.differ(&JudgedBy::of(&ranked.provenance).unwrap()), None);
+    assert_eq!(before.differ(&JudgedBy::of(&unranked.provenance).unwrap()), None, "it was away");
     ranked.provenance.meta_digest = Some("fedcba9876543210".to_owned());
-    let told = before.differ(&ranked.provenance).unwrap();
+    let told = before.differ(&JudgedBy::of(&ranked.provenance).unwrap()).unwrap();
     assert_eq!(told, "the Meta RM was 01234567, is fedcba98");
+}
+
+#[test]
+fn a_file_of_two_judges_is_refused_at_the_first_line_of_the_second() {
+    let file = |status| {
+        let mut other = Verdict { status, ..verdict("b") };
+        other.provenance.model_digest = Some("fedcba9876543210".to_owned());
+        other.reasons = unscored("b", ReasonCode::Budget).reasons;
+        json_line(&verdict("a")).unwrap() + &json_line(&other).unwrap()
+    };
+    let item = Item::bare(Query::Text("q".to_owned()), vec!["r".to_owned()]);
+    let mut request = ScoreRequest { seed: 7, ..ScoreRequest::new(item) };
+    request.settings.k = 1;
+    for status in [Status::Ok, Status::Partial] {
+        let error = read_as(&file(status), &request).unwrap_err().to_string();
+        assert!(error.starts_with("line 2 was judged in another way: the model"), "{error}");
+        assert!(read(&file(status)).is_ok(), "any verdicts are wanted");
+    }
+    assert!(read_as(&file(Status::Unscored), &request).is_ok(), "it has no rewards");
 }
 
 #[test]
 fn another_judge_is_told_by_its_digest() {
     let mut verdict = verdict("a");
     let before = read(&json_line(&verdict).unwrap()).unwrap().judged_by.unwrap();
-    assert_eq!(before.differ(&verdict.provenance), None);
+    assert_eq!(before.differ(&JudgedBy::of(&verdict.provenance).unwrap()), None);
     verdict.provenance.model_digest = Some("fedcba9876543210".to_owned());
-    let told = before.differ(&verdict.provenance).unwrap();
+    let told = before.differ(&JudgedBy::of(&verdict.provenance).unwrap()).unwrap();
     assert!(told.contains("01234567") && told.contains("fedcba98"), "{told}");
 }

@@ -10,24 +10,25 @@
 //! ends the process, each verdict is in one of the two files, and the next run puts it in its place. When a run ends by
 //! itself or by a signal, all go into the file, and the journal goes.
 //!
-//! The verdict of an item that has changed since goes when the item's own is taken, and no sooner.
+//! The verdict of an item that has changed since goes when the item's own is taken, and no sooner. So does one that is not
+//! the last word on its item; it also stays in its place where the new one says less.
 //!
-//! Not promised: verdicts that a machine without power had not put on its disk yet.
+//! The journal is cut only once what was in it is on the disk in the file. Not promised: verdicts that a machine without
+//! power had never put on its disk.
 
 mod forget;
+mod read;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::io::{BufReader, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 
 use super::journal::{Journal, read_range};
 use super::{Onto, SinkError, Turn, failed};
 use crate::batch::order::InOrder;
-use crate::batch::resume::{
-    Again, Asked, Finished, FinishedLine, JudgedBy, PastLine, PastVerdicts,
-};
+use crate::batch::resume::{Again, Asked, Finished, JudgedBy, Known, Worth};
 
 /// The output, with what is known of its lines.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct VerdictFile {
     /// Lines that are not placed, and how many of them are in the journal.
     n_unplaced: usize,
     n_in_journal: usize,
+    /// Verdicts whose items are being judged again, by the numbers of the items.
+    again: BTreeMap<u64, Known>,
     /// `None` writes verdicts as they are ready.
     order: Option<InOrder<usize>>,
 }
@@ -110,6 +113,7 @@ impl VerdictFile {
             n_in_file: 0,
             n_unplaced: 0,
             n_in_journal: 0,
+            again: BTreeMap::new(),
             order: ordered.then(InOrder::new),
         };
         let judged_by = match onto {
@@ -120,23 +124,36 @@ impl VerdictFile {
         Ok(Opened { file: verdicts, judged_by })
     }
 
-    /// The items that it has verdicts of.
+    /// The verdicts that were here when it was opened.
     pub fn finished(&self) -> Finished {
         self.finished.clone()
     }
 
     /// The turn of an item, which may be early.
     pub fn take(&mut self, number: u64, turn: Turn<'_>) -> Result<(), SinkError> {
-        let line = match turn {
-            Turn::Judged(id, line) => {
-                self.forget_others(id, None);
-                self.judged(number, line.as_bytes())?
+        let stands = match &turn {
+            Turn::Again(known) => {
+                self.again.insert(number, (*known).clone());
+                return Ok(());
             }
-            Turn::Known(known) => {
+            Turn::Judged { worth, .. } => {
+                let known = self.again.remove(&number);
+                known.filter(|known| self.worth_of(known).is_some_and(|before| before > *worth))
+            }
+            Turn::Known(known) => Some((*known).clone()),
+            Turn::Nothing => self.again.remove(&number),
+        };
+        let line = match (stands, turn) {
+            (Some(known), _) => {
                 self.forget_others(&known.id, Some(known.line));
                 Some(known.line)
             }
-            Turn::Nothing => None,
+            (None, Turn::Judged { id, line, .. }) => {
+                let line = self.judged(number, line.as_bytes())?;
+                self.forget_others(id, None);
+                line
+            }
+            (None, _) => None,
         };
         let Some(order) = &mut self.order else { return Ok(()) };
         order.put(number, line).into_iter().try_for_each(|line| self.place(line))
@@ -166,14 +183,26 @@ impl VerdictFile {
     /// Puts everything into the file that waits for its turn, and what no item of this run stands for behind it; then
     /// the journal goes.
     pub fn finish(mut self) -> Result<(), SinkError> {
+        // What was to be judged again and was not stays in its place.
+        for (number, known) in std::mem::take(&mut self.again) {
+            self.take(number, Turn::Known(&known))?;
+        }
         let held_back = self.order.as_mut().map(InOrder::take_rest).unwrap_or_default();
         held_back.into_iter().try_for_each(|line| self.place(line))?;
         self.place_rest()?;
         self.close_gaps();
         self.place_rest()?;
         self.make_room()?;
+        if self.journal.may_be_on_disk() {
+            self.file.sync_data().map_err(failed(&self.name))?;
+        }
         let name = self.journal.name();
         self.journal.remove().map_err(failed(&name))
+    }
+
+    fn worth_of(&self, known: &Known) -> Option<Worth> {
+        let mut lines = self.finished.of(&known.id).iter();
+        lines.find(|line| line.line == known.line).map(|line| line.worth)
     }
 
     fn refuse_content(&self) -> Result<(), SinkError> {
@@ -184,46 +213,6 @@ impl VerdictFile {
             return Err(SinkError::NotEmpty { name: self.journal.name() });
         }
         Ok(())
-    }
-
-    /// Reads both files.
-    fn read_lines(
-        &mut self,
-        asked: Option<&Asked>,
-        again: Again,
-    ) -> Result<Option<JudgedBy>, SinkError> {
-        let of_file = PastVerdicts::read(BufReader::new(&self.file), asked, again)
-            .map_err(|problem| SinkError::Resume { name: self.name.clone(), problem })?;
-        let of_journal = PastVerdicts::read(self.journal.reader(), asked, again)
-            .map_err(|problem| SinkError::Resume { name: self.journal.name(), problem })?;
-        self.journal.cut(of_journal.whole_bytes).map_err(failed(&self.journal.name()))?;
-        // What stands behind a line that is to be judged again makes room for it.
-        let first_again = of_file.lines.iter().position(|line| line.again);
-        self.n_in_file = first_again.unwrap_or(of_file.lines.len());
-        let mut finished = HashMap::<String, Vec<FinishedLine>>::new();
-        let mut to_retry = HashSet::new();
-        let places = [LinePlace::File, LinePlace::Journal];
-        for (place, lines) in std::iter::zip(places, [of_file.lines, of_journal.lines]) {
-            for PastLine { id, range, item, again } in lines {
-                if again {
-                    to_retry.insert(id);
-                    continue;
-                }
-                let same_id = finished.entry(id).or_default();
-                let is_known = same_id.iter().any(|line| line.item == item);
-                if !is_known {
-                    same_id.push(FinishedLine { line: self.lines.len(), item });
-                }
-                // A run that ended between two writes left it in both.
-                let is_copy = place == LinePlace::Journal && is_known;
-                if !is_copy {
-                    self.keep(StoredLine { range, place });
-                }
-            }
-        }
-        to_retry.retain(|id| !finished.contains_key(id));
-        self.finished = Finished::new(finished, to_retry.len());
-        Ok(JudgedBy::first(of_file.judged_by, of_journal.judged_by))
     }
 
     /// Puts every line in its place that nobody placed, in the order in which they stand.
@@ -252,6 +241,9 @@ impl VerdictFile {
         self.lines[line].place = LinePlace::Placed;
         self.n_unplaced -= 1;
         if !follows && self.n_in_journal == 0 {
+            if self.journal.may_be_on_disk() {
+                self.file.sync_data().map_err(failed(&self.name))?;
+            }
             self.journal.cut(0).map_err(failed(&self.journal.name()))?;
         }
         Ok(())

@@ -7,6 +7,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What is younger has most likely not been written back to the disk by the system.
+const IN_MEMORY: Duration = Duration::from_secs(1);
 
 /// Whole lines, one behind the other.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub struct Journal {
     file: Option<File>,
     /// Bytes in use.
     len: u64,
+    /// When the first of them was written; `None` if that was long ago, or if they were synced.
+    since: Option<Instant>,
 }
 
 // === impl Journal ===
@@ -35,7 +41,7 @@ impl Journal {
             Err(error) => return Err(error),
         };
         let len = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|found| found.len()))?;
-        Ok(Self { path, file, len })
+        Ok(Self { path, file, len, since: None })
     }
 
     /// How messages call it.
@@ -76,6 +82,9 @@ impl Journal {
         let file = self.file.as_mut().expect("it was opened just now");
         file.seek(SeekFrom::Start(self.len))?;
         file.write_all(line)?;
+        if self.len == 0 {
+            self.since = Some(Instant::now());
+        }
         let start = self.len;
         self.len += line.len() as u64;
         Ok(start..self.len)
@@ -87,8 +96,14 @@ impl Journal {
     }
 
     /// Waits until it would outlive the machine's power.
-    pub fn sync(&self) -> io::Result<()> {
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.since = None;
         self.file.as_ref().map_or(Ok(()), File::sync_data)
+    }
+
+    /// Whether the disk may have lines of it, so that they must be on the disk elsewhere before they go from here.
+    pub fn may_be_on_disk(&self) -> bool {
+        self.len > 0 && self.since.is_none_or(|since| since.elapsed() >= IN_MEMORY)
     }
 
     /// Takes the file away.

@@ -1,6 +1,7 @@
 //! The verdicts of a file as values, those in its journal included.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -9,23 +10,34 @@ use jury_grm::domain::Verdict;
 
 use super::journal::Journal;
 use super::{SinkError, failed};
-use crate::batch::resume::ResumeError;
+use crate::batch::resume::{ResumeError, Worth};
 
 /// Every verdict of a file that a [`Sink`](super::Sink) wrote, whatever ended its last run: those that waited in its journal
-/// for their turn come behind. Two under one id are of different items ([`Verdict::is_of`]). None where there is no file. A last line without its end was cut off while it was
+/// for their turn come behind. Two under one id are of different items ([`Verdict::is_of`]); of two on one item the one
+/// that says more counts. None where there is no file. A last line without its end was cut off while it was
 /// written, and does not count.
 ///
 /// # Errors
 /// [`SinkError`] names the file, and the line that is no verdict.
 pub fn read_verdicts(path: &Path) -> Result<Vec<Verdict>, SinkError> {
     let name = path.display().to_string();
-    let (mut verdicts, mut known) = (Vec::new(), HashSet::new());
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    let mut known = HashMap::new();
     let mut add = |name: &str, reader: &mut dyn BufRead| -> Result<(), SinkError> {
         let resume = |problem| SinkError::Resume { name: name.to_owned(), problem };
         for verdict in whole_lines(reader).map_err(resume)? {
             let item = (verdict.item_id.clone(), verdict.provenance.item_digest.clone());
-            if known.insert(item) {
-                verdicts.push(verdict);
+            match known.entry(item) {
+                Entry::Vacant(new) => {
+                    new.insert(verdicts.len());
+                    verdicts.push(verdict);
+                }
+                Entry::Occupied(place) => {
+                    let before = &mut verdicts[*place.get()];
+                    if Worth::of(before) < Worth::of(&verdict) {
+                        *before = verdict;
+                    }
+                }
             }
         }
         Ok(())

@@ -22,8 +22,9 @@ impl Stream {
 
     pub fn take(&mut self, number: u64, turn: Turn<'_>) -> Result<(), SinkError> {
         let line = match turn {
-            Turn::Judged(_, line) => Some(line),
+            Turn::Judged { line, .. } => Some(line),
             Turn::Known(_) | Turn::Nothing => None,
+            Turn::Again(_) => return Ok(()),
         };
         let ready = match &mut self.order {
             Some(order) => order.put(number, line),

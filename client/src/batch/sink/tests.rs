@@ -1,3 +1,4 @@
+mod again;
 mod law;
 
 use std::fs;
@@ -64,6 +65,12 @@ impl Finished {
     fn known_item(&self, number: u64, item: &Item) -> Event {
         let Before::Judged(known) = self.before(item) else { panic!("{} has none", item.id) };
         Event::Known(place(number), known)
+    }
+
+    /// That the item has a verdict, and is judged again all the same.
+    fn again(&self, number: u64, id: &str) -> Event {
+        let Before::Again(known) = self.before(&item(id)) else { panic!("{id} is not") };
+        Event::Again(place(number), known)
     }
 
     fn known(&self, number: u64, id: &str) -> Event {
@@ -167,16 +174,32 @@ fn a_file_is_as_it_was_until_the_first_verdict_comes() {
     let before = lines(&["a"]) + &retried + &lines(&["c"]) + "{\"item";
     let output = Output::holding(&before);
     let (mut sink, finished) = output.open(Onto::Same).unwrap();
-    assert_eq!((finished.n_to_retry(), finished.has("b")), (1, false));
+    assert!(!finished.has("b"));
     sink.take(&finished.known(0, "a")).unwrap();
     drop(sink);
     assert_eq!(output.read(), before);
 
     let (mut sink, finished) = output.open(Onto::Same).unwrap();
-    for event in [finished.known(0, "a"), finished.known(2, "c"), judged(1, "b")] {
+    for event in
+        [finished.known(0, "a"), finished.again(1, "b"), finished.known(2, "c"), judged(1, "b")]
+    {
         sink.take(&event).unwrap();
     }
     assert_eq!(output.read(), lines(&["a", "b", "c"]));
+}
+
+#[test]
+fn the_first_verdict_of_a_run_says_who_judges_the_others() {
+    for onto in [Onto::Nothing, Onto::Same, Onto::SameWhole, Onto::Any] {
+        let output = Output::new();
+        let (mut sink, _) = output.open(onto).unwrap();
+        sink.take(&judged(0, "a")).unwrap();
+        let mut other = verdict("b");
+        other.provenance.model_digest = Some("fedcba9876543210".to_owned());
+        let taken = sink.take(&Event::Judged(place(1), Box::new(other)));
+        assert_eq!(taken.is_ok(), onto == Onto::Any, "{onto:?}");
+        sink.take(&judged(2, "c")).unwrap();
+    }
 }
 
 #[test]
@@ -237,10 +260,11 @@ fn a_verdict_that_does_not_tell_what_was_judged_is_not_compared() {
 #[test]
 fn without_order_verdicts_come_as_they_are_ready_behind_those_before() {
     let retried = json_line(&unscored("a", ReasonCode::Budget)).unwrap();
-    let output = Output::holding(&(retried + &lines(&["b"])));
+    let before = retried + &lines(&["b"]);
+    let output = Output::holding(&before);
     let (mut sink, _) = Sink::file(&output.path(), Onto::Same, &request(), false).unwrap();
     sink.take(&judged(2, "c")).unwrap();
-    assert_eq!(output.read(), lines(&["b", "c"]));
+    assert_eq!(output.read(), before + &lines(&["c"]));
     sink.take(&judged(0, "a")).unwrap();
     sink.finish().unwrap();
     assert_eq!(output.read(), lines(&["b", "c", "a"]));

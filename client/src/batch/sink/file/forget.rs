@@ -7,7 +7,7 @@ use crate::batch::resume::FinishedLine;
 
 impl VerdictFile {
     /// Forgets the verdicts under an item's id that are of other items: all that there are when it was judged now, else those
-    /// that tell another digest than the one which is known to be its own.
+    /// that tell another digest than the one which is known to be its own, and those that are not the last word beside it.
     pub(super) fn forget_others(&mut self, id: &str, own: Option<usize>) {
         let finished = self.finished.clone();
         let lines = finished.of(id);
@@ -15,12 +15,13 @@ impl VerdictFile {
         let digest = digest.and_then(|own| own.item.as_ref());
         let is_other = |line: &&FinishedLine| match own {
             None => true,
-            Some(own) => line.line != own && line.item.is_some() && line.item.as_ref() != digest,
+            Some(own) if line.line == own => false,
+            Some(_) => line.again || (line.item.is_some() && line.item.as_ref() != digest),
         };
         lines.iter().filter(is_other).for_each(|other| self.forget(other.line));
     }
 
-    fn forget(&mut self, line: usize) {
+    pub(super) fn forget(&mut self, line: usize) {
         let place = match self.lines[line].place {
             LinePlace::Placed => LinePlace::Gap,
             LinePlace::File => {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use jury_grm::domain::Status;
 use proptest::prelude::*;
 
 use super::*;
@@ -16,6 +17,8 @@ enum Fate {
     Passing(usize),
     /// No verdict, this many times.
     Failing(usize),
+    /// PARTIAL, then UNSCORED for a reason that may pass, then no verdict, and then a whole one.
+    Wavering,
 }
 
 /// A run that does not come to its end.
@@ -41,6 +44,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::Unscored),
         1 => (0..3_usize).prop_map(Fate::Passing),
         1 => (0..3_usize).prop_map(Fate::Failing),
+        1 => Just(Fate::Wavering),
     ]
 }
 
@@ -57,6 +61,8 @@ fn cut() -> impl Strategy<Value = Cut> {
 struct Batch<'a> {
     output: &'a Output,
     ordered: bool,
+    /// Only whole verdicts are wanted.
+    whole: bool,
     fates: &'a [Fate],
     /// What each of them asks.
     queries: Vec<&'static str>,
@@ -64,6 +70,8 @@ struct Batch<'a> {
     asked: Vec<usize>,
     /// The items whose verdicts were taken for good.
     taken: HashSet<usize>,
+    /// The items that have rewards, be they PARTIAL.
+    rewarded: HashSet<usize>,
 }
 
 impl Batch<'_> {
@@ -75,6 +83,7 @@ impl Batch<'_> {
     fn change(&mut self, item: usize) {
         self.queries[item] = "another query";
         self.taken.remove(&item);
+        self.rewarded.remove(&item);
     }
 
     fn answer(&mut self, item: usize) -> Event {
@@ -86,19 +95,37 @@ impl Batch<'_> {
             Fate::Failing(times) if !passed(times) => return failed_call(number),
             Fate::Passing(times) if !passed(times) => unscored(&id, ReasonCode::Budget),
             Fate::Unscored => unscored(&id, ReasonCode::ParseFailed),
-            Fate::Judged | Fate::Passing(_) | Fate::Failing(_) => verdict(&id),
+            Fate::Wavering if self.whole && !passed(1) => {
+                Verdict { status: Status::Partial, ..verdict(&id) }
+            }
+            Fate::Wavering if self.whole && !passed(2) => unscored(&id, ReasonCode::Budget),
+            Fate::Wavering if self.whole && !passed(3) => return failed_call(number),
+            Fate::Judged | Fate::Passing(_) | Fate::Failing(_) | Fate::Wavering => verdict(&id),
         };
         verdict.provenance.item_digest = Some(item_digest(&self.item(item)));
-        if !matches!(&verdict.reasons[0], Some(reason) if reason.code == ReasonCode::Budget) {
+        let is_passing =
+            matches!(&verdict.reasons[0], Some(reason) if reason.code == ReasonCode::Budget);
+        if !is_passing && verdict.status != Status::Partial {
             self.taken.insert(item);
+        }
+        if verdict.status != Status::Unscored {
+            self.rewarded.insert(item);
         }
         Event::Judged(place(number), Box::new(verdict))
     }
 
     /// Runs until `answers` are used up, or to the end; leaves the sink open.
     fn run(&mut self, in_flight: usize, answers: Option<&[usize]>) -> Sink {
-        let opened = Sink::file(&self.output.path(), Onto::Same, &request(), self.ordered);
+        let onto = if self.whole { Onto::SameWhole } else { Onto::Same };
+        let opened = Sink::file(&self.output.path(), onto, &request(), self.ordered);
         let (mut sink, finished) = opened.unwrap();
+        let stored = read_verdicts(&self.output.path()).unwrap();
+        for &item in &self.rewarded {
+            let is_there = stored.iter().any(|verdict| {
+                verdict.is_of(&self.item(item)) && verdict.status != Status::Unscored
+            });
+            assert!(is_there, "the rewards of item {item} are lost");
+        }
         for &item in &self.taken {
             let before = finished.before(&self.item(item));
             assert!(matches!(before, Before::Judged(_)), "the verdict of item {item} is lost");
@@ -111,6 +138,10 @@ impl Batch<'_> {
                 match finished.before(&self.item(next)) {
                     Before::Judged(known) => {
                         sink.take(&Event::Known(place(next as u64), known)).unwrap();
+                    }
+                    Before::Again(known) => {
+                        sink.take(&Event::Again(place(next as u64), known)).unwrap();
+                        open.push(next);
                     }
                     Before::Changed | Before::Nothing => open.push(next),
                 }
@@ -151,21 +182,25 @@ impl Batch<'_> {
     fn forget_unwritten(&mut self) {
         let files = [self.output.path(), self.output.journal()]
             .map(|path| fs::read_to_string(path).unwrap_or_default());
-        let is_there = |item: &usize| {
+        let is_there = |item: usize, and_whole: bool| {
             let starts = format!("{{\"item_id\":\"{item}\",");
-            let digest = item_digest(&self.item(*item));
+            let digest = item_digest(&self.item(item));
             let is_of_item = |line: &str| {
                 line.starts_with(&starts)
                     && line.contains(&digest)
                     && line.ends_with('\n')
                     && !line.contains("\"budget\"")
+                    && !(and_whole && line.contains("\"PARTIAL\""))
             };
             files.iter().any(|file| file.split_inclusive('\n').any(is_of_item))
         };
-        let before = self.taken.len();
-        let there = self.taken.iter().copied().filter(is_there).collect();
-        self.taken = there;
-        assert!(before - self.taken.len() <= 1, "one write loses one verdict");
+        let there = |items: &HashSet<usize>, and_whole| -> HashSet<usize> {
+            items.iter().copied().filter(|&item| is_there(item, and_whole)).collect()
+        };
+        let (taken, rewarded) = (there(&self.taken, true), there(&self.rewarded, false));
+        assert!(self.taken.len() - taken.len() <= 1, "one write loses one verdict");
+        assert!(self.rewarded.len() - rewarded.len() <= 1, "one write loses the rewards of one");
+        (self.taken, self.rewarded) = (taken, rewarded);
     }
 }
 
@@ -173,6 +208,7 @@ proptest! {
     #[test]
     fn runs_that_were_cut_short_and_one_that_was_not_leave_the_bytes_of_one(
         ordered in any::<bool>(),
+        whole in any::<bool>(),
         items in prop::collection::vec((fate(), any::<bool>()), 0..9),
         cuts in prop::collection::vec(cut(), 0..5),
         cuts_after in prop::collection::vec(cut(), 0..3),
@@ -181,7 +217,7 @@ proptest! {
         let (fates, changes): (Vec<Fate>, Vec<bool>) = items.into_iter().unzip();
         let n_items = fates.len();
         let queries = vec!["a query"; n_items];
-        let mut batch = Batch { output: &output, ordered, fates: &fates, queries, asked: vec![0; n_items], taken: HashSet::new() };
+        let mut batch = Batch { output: &output, ordered, whole, fates: &fates, queries, asked: vec![0; n_items], taken: HashSet::new(), rewarded: HashSet::new() };
         for cut in &cuts {
             batch.cut_short(cut);
         }
@@ -190,7 +226,7 @@ proptest! {
             batch.cut_short(cut);
         }
         // As often as the most patient item asks for.
-        for _ in 0..3 {
+        for _ in 0..4 {
             batch.run(3, None).finish().unwrap();
         }
         let expected = std::iter::zip(0.., &fates).map(|(item, fate): (usize, _)| {
