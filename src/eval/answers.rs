@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use jury_eval::answers::{AnswerFile, Answers, incomplete};
+use jury_eval::answers::{AnswerFile, Answers, AnswersError, incomplete};
 use jury_eval::asked::{Asked, Said};
 use jury_proto::convert::Trajectory;
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -23,7 +23,14 @@ pub async fn answer_all<T: Serialize + DeserializeOwned>(
     mut answer: impl AsyncFnMut(&Asked) -> Result<Answers<T>, Failed>,
 ) -> Result<Option<HashMap<String, Answers<T>>>, Failed> {
     let name = || path.display().to_string();
-    let mut file = AnswerFile::open(path).with_context(name).or_exit(Exit::CannotWrite)?;
+    let mut file = AnswerFile::open(path).map_err(|error| {
+        let exit = match error {
+            AnswersError::Io(_) => Exit::CannotWrite,
+            AnswersError::InUse => Exit::Usage,
+            AnswersError::NotAnAnswer { .. } => Exit::BadData,
+        };
+        Failed::new(exit, anyhow::Error::from(error).context(name()))
+    })?;
     meter.items(Some(asked.len() as u64));
     for item in asked {
         if ended() {

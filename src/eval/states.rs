@@ -1,11 +1,12 @@
 //! `jury train meta --backbone MODEL`: a separate model's hidden states of samples, which a head is trained on.
 
+use anyhow::Context;
 use jury_eval::answers::{self, Answers};
 use jury_eval::asked::Asked;
 use jury_grm::domain::Verdict;
-use jury_terminal::exit::Failed;
+use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
-use jury_worker::backend::meta::StateReader;
+use jury_worker::backend::meta::{ReaderLost, StateReader};
 
 use super::answers::{answer_all, tell_problem, trajectories};
 use super::rank::Run;
@@ -20,7 +21,11 @@ pub async fn by_backbone(
 ) -> Result<bool, Failed> {
     let asked = run.questions(verdicts)?;
     let file = answers::path(run.folder.path(), "states", (reader.digest(), reader.numerics()));
-    let read = async |item: &Asked| Ok(tokio::task::block_in_place(|| read(reader, item)));
+    let read = async |item: &Asked| {
+        tokio::task::block_in_place(|| read(reader, item))
+            .context("the same command continues once the card is back")
+            .or_exit(Exit::Unavailable)
+    };
     let Some(states) = answer_all(&file, &asked, ended, meter, read).await? else {
         return Ok(false);
     };
@@ -35,14 +40,14 @@ pub async fn by_backbone(
     Ok(true)
 }
 
-fn read(reader: &mut StateReader, item: &Asked) -> Answers<Vec<f32>> {
+fn read(reader: &mut StateReader, item: &Asked) -> Result<Answers<Vec<f32>>, ReaderLost> {
     let before = reader.computed_tokens();
     let mut answers = Answers::to(item);
     for (messages, said) in &item.said {
-        for state in reader.read(messages, &trajectories(said)) {
+        for state in reader.read(messages, &trajectories(said))? {
             answers.put(state.index, state.outcome);
         }
     }
     answers.tokens = reader.computed_tokens().saturating_sub(before);
-    answers
+    Ok(answers)
 }

@@ -1,6 +1,6 @@
 //! A Meta RM on the emulated card: beside its judge, and when the card is lost.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::process::{Process, text};
 use super::super::sandbox::{ITEM, Sandbox, ready, stable_bytes};
@@ -106,4 +106,42 @@ fn a_meta_rm_whose_card_is_lost_comes_back_and_ranks_as_before() {
     let ranked = verdict(&item, &at_endpoint);
     assert_eq!(stable_bytes(&ranked), stable_bytes(&undisturbed));
     assert_eq!(ranks.terminate(), Some(0));
+}
+
+#[test]
+fn states_that_a_lost_card_did_not_give_are_read_by_the_same_command() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (judge, backbone) =
+        (tiny::model(folder.path(), "qwen2"), tiny::model(folder.path(), "gemma2"));
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let line = |at: usize| {
+        let query = format!("What is in inn {at}?");
+        json!({"id": at.to_string(), "query": query, "responses": ["a hat", "a tin"], "best": at % 2})
+            .to_string()
+    };
+    let (items, samples) = (path("items.jsonl"), path("samples"));
+    std::fs::write(&items, (0..3).map(line).collect::<Vec<_>>().join("\n")).expect("ours");
+    let judged =
+        [&["eval", &items, "--out", &samples, "--model", &judge, "-k", "2"], &SETTINGS[2..]];
+    let judged = ended(jury_on_a_card(&[]), &judged.concat());
+    assert_eq!(judged.code, Some(0), "{}", judged.stderr);
+
+    let train = ["train", "meta", "--items", &items, "--samples", &samples, "--replay"];
+    let head = path("head.safetensors");
+    let train =
+        [&train[..], &["--model", &judge, "--backbone", &backbone, "--out", &head]].concat();
+    let lost = ended(jury_on_a_card(&[("JURY_EMULATED_LOSE_AFTER", RANKING_LAUNCHES)]), &train);
+    assert_eq!(lost.code, Some(69), "{}", lost.stderr);
+    assert!(lost.stderr.contains("the same command continues"), "{}", lost.stderr);
+    let states = || {
+        let files = std::fs::read_dir(&samples).expect("it is there").flatten();
+        let mut files =
+            files.filter(|file| file.file_name().to_string_lossy().starts_with("states-"));
+        std::fs::read_to_string(files.next().expect("it was begun").path()).expect("text")
+    };
+    assert!(states().lines().count() < 3);
+    // Whatever three items teach a head: all of them are read now.
+    ended(jury_on_a_card(&[]), &train);
+    assert_eq!(states().lines().count(), 3);
+    assert!(!states().contains("problem"), "{}", states());
 }

@@ -38,7 +38,7 @@ use super::occupancy::Occupancy;
 use super::{Availability, Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
 use job::Job;
 use scorer::Scorer;
-pub use states::{ReadState, StateReader};
+pub use states::{ReadState, ReaderLost, StateReader};
 
 /// Maximum calls that wait between two steps. Their trajectories have seats, whose limit bounds the queue long before
 /// this does.

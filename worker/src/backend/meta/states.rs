@@ -29,6 +29,11 @@ pub struct ReadState {
     pub outcome: Result<Vec<f32>, Failure>,
 }
 
+/// The model is lost with its card.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ReaderLost(String);
+
 // === impl StateReader ===
 
 impl StateReader {
@@ -64,7 +69,14 @@ impl StateReader {
 
     /// The states after the texts in `said`, each following `messages`, in their order. What the trajectories share is
     /// computed once.
-    pub fn read(&mut self, messages: &[Message], said: &[Trajectory]) -> Vec<ReadState> {
+    ///
+    /// # Errors
+    /// [`ReaderLost`]: nothing more can be read.
+    pub fn read(
+        &mut self,
+        messages: &[Message],
+        said: &[Trajectory],
+    ) -> Result<Vec<ReadState>, ReaderLost> {
         let mut places = HashMap::new();
         let mut states = Vec::new();
         for conversation in tokenise::each(&self.tokenizer, messages, said) {
@@ -100,7 +112,8 @@ impl StateReader {
                 }
             }
         }
-        states
+        // Nothing that failed now says anything about what was to be read.
+        self.engine.lost().map_or(Ok(states), |why| Err(ReaderLost(why)))
     }
 }
 

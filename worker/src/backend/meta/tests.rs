@@ -118,7 +118,7 @@ async fn a_head_on_states_that_were_read_scores_as_the_served_one_does() {
     let texts = ["the hat", "a tin", &"hat ".repeat(100)];
     let RankRequest { messages, trajectories, .. } = request(&texts);
     let mut reader = StateReader::load(config("gemma2")).unwrap();
-    let states = reader.read(&messages, &trajectories);
+    let states = reader.read(&messages, &trajectories).unwrap();
     assert_eq!(states.iter().map(|state| state.index).collect::<Vec<_>>(), [10, 11, 12]);
     assert_eq!(states[2].outcome.as_ref().unwrap_err().kind, FailureKind::TooLong);
     assert!(reader.computed_tokens() > 0);
