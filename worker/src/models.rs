@@ -263,7 +263,10 @@ impl ModelStore {
     /// Remembers the digest of a file that was hashed while it was written, and removes what the fetch left behind.
     fn installed(&self, lock: FetchLock, digest: String) -> Result<String, ModelError> {
         let book = DigestBook::in_folder(self.directory()?);
-        book.remember(lock.target(), &digest).map_err(ModelError::io(lock.target()))?;
+        if let Err(error) = book.remember(lock.target(), &digest) {
+            // The model is complete and in its place; its digest is computed again when needed.
+            tracing::warn!(file = %lock.target().display(), %error, "digest not remembered");
+        }
         lock.clear();
         Ok(digest)
     }

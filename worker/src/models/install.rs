@@ -54,7 +54,10 @@ impl FetchLock {
                 progress.phase(Phase::Waiting);
                 lock.lock().map_err(failed)?;
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            // Some file systems have no locks. What two processes fetch at once is still checked against its digest.
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(file = %lock_path.display(), %error, "not locked");
+            }
         }
         Ok(Self {
             target: target.to_owned(),
