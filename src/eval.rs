@@ -30,19 +30,19 @@ use jury_eval::first::first;
 use jury_eval::judged::{self, Judged, join};
 use jury_eval::method::Method;
 use jury_eval::report::{About, Beside, Report, build};
-use jury_fabric::shutdown::on_signals;
 use jury_grm::domain::Item;
-use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::exit::{Exit, Failed};
 use jury_terminal::meter::Meter;
 
 pub use self::config::{EvalConfig, model_beside};
-pub use self::files::{Folder, write};
+pub use self::files::{Folder, FolderLock, write};
 pub use self::left_out::LeftOut;
 pub use self::rank::Run;
 use self::rank::{Ranked, Ranker};
 pub use self::states::by_backbone;
 use crate::args::{EvalArgs, EvalCommand};
 use crate::score::judge_batches;
+use crate::signals::signals;
 
 pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
     match args.command {
@@ -62,7 +62,7 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
         verdicts.iter_mut().for_each(|verdict| first(verdict, n));
         reports = Folder::open(&folder.path().join(format!("first-{n}")))?;
     }
-    let signals = on_signals().or_exit(Exit::Internal)?;
+    let signals = signals()?;
     let ended = || signals.drain.is_cancelled();
     let interrupted = || {
         meter.clear();

@@ -20,7 +20,6 @@ use std::io::{self, IsTerminal, Read};
 use anyhow::{Context, anyhow};
 use jury_client::ClientError;
 use jury_client::batch::text;
-use jury_fabric::shutdown::on_signals;
 use jury_grm::domain::{Item, JsonError, KeyHint, Verdict, json_line};
 use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -32,6 +31,7 @@ pub use self::config::{
 use self::judge::Judges;
 use self::render::{MAX_WIDTH, Page, Paint, render};
 use crate::args::ScoreArgs;
+use crate::signals::signals;
 pub use jury_terminal::page::print;
 
 /// Columns if the output is not a terminal.
@@ -91,7 +91,7 @@ async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Resu
     let item = request.item.clone();
 
     let judges = Judges::open(&config.judge, meter)?;
-    let signals = on_signals().or_exit(Exit::Internal)?;
+    let signals = signals()?;
     let verdict = tokio::select! {
         biased;
         () = signals.drain.cancelled() => {
@@ -103,13 +103,14 @@ async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Resu
     };
     meter.clear();
     let mut verdict = verdict?;
-    if let Some(path) = &config.output.record {
-        record::one(path, &item, &verdict)?;
-        if config.output.json && !config.output.samples {
-            verdict.samples = None;
-        }
+    let record = config.output.record.as_ref();
+    let recorded = record.map_or(Ok(()), |path| record::one(path, &item, &verdict));
+    if record.is_some() && config.output.json && !config.output.samples {
+        verdict.samples = None;
     }
+    // A record that cannot be written takes no verdict with it.
     print(&written(&item, &verdict, &config.output)?)?;
+    recorded?;
     Ok(Exit::of_verdict(&verdict))
 }
 

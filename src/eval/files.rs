@@ -11,7 +11,7 @@
 //! states-*.jsonl   every item with a separate model's hidden states of its samples
 //! ```
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,11 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 /// The folder of an evaluation.
 #[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
+
+/// While this is held, no other process trains in the folder.
+pub struct FolderLock {
+    _items: File,
+}
 
 // === impl Folder ===
 
@@ -86,6 +91,22 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => write(&path, text.as_bytes()),
             Err(error) => Err(unreadable(&path, error)),
         }
+    }
+
+    /// Keeps other processes from training in this folder, whose items exist: two would write the same checkpoint.
+    pub fn lock(&self) -> Result<FolderLock, Failed> {
+        let path = self.items_path();
+        let items = File::options().read(true).write(true).open(&path);
+        let items = items.map_err(|error| unreadable(&path, error))?;
+        if matches!(items.try_lock(), Err(TryLockError::WouldBlock)) {
+            let folder = self.0.display();
+            let problem = anyhow!(
+                "--out: {folder} is used by another process; wait for its end, or name another folder"
+            );
+            return Err(Failed::new(Exit::Usage, problem));
+        }
+        // Some file systems have no locks.
+        Ok(FolderLock { _items: items })
     }
 
     /// Digest of the items, hex.

@@ -7,7 +7,6 @@ use anyhow::anyhow;
 use jury_engine::head::{self, StatePlace};
 use jury_eval::judged::trajectories;
 use jury_eval::trajectories::Trajectory;
-use jury_fabric::shutdown::on_signals;
 use jury_grm::domain::{Item, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -17,6 +16,7 @@ use jury_trainer::meta::{
 
 use crate::args::{EvalRunArgs, PartArg, Refused, TrainMetaArgs};
 use crate::eval::{Drawn, EvalConfig, Folder, Run, by_backbone, draw, model_beside};
+use crate::signals::signals;
 
 pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     let backbone = args.backbone.as_deref();
@@ -52,7 +52,7 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     let (model_digest, place) = match &backbone {
         None => (only_judge(&verdicts).map_err(no_judge)?, StatePlace::ScoreLine),
         Some(model) => {
-            let signals = on_signals().or_exit(Exit::Internal)?;
+            let signals = signals()?;
             let ended = || signals.drain.is_cancelled();
             let mut reader = model.load_reader(&meter)?;
             let others = args.more_samples.iter().map(|path| Folder::at(path));

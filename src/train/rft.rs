@@ -39,12 +39,13 @@ pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
     };
     let kept = keep::sift(&args, &samples, general, &meter)?;
     let Some(learning) = learning else {
-        keep::write(&args, &kept)?;
+        keep::write(&args, &kept)??;
         return Ok(samples.exit);
     };
     // If this is rejected, the data of the previous run stay.
     let sequences = learning.sequences(&args, &kept, &mut left_out, &meter)?;
-    keep::write(&args, &kept)?;
+    let printed = keep::write(&args, &kept)?;
     left_out.write(&args.out)?;
-    learning.run(&args, &kept, &sequences)
+    let exit = learning.run(&args, &kept, &sequences)?;
+    printed.map(|()| exit)
 }

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context, anyhow};
 use jury_engine::{Engine, EngineConfig};
-use jury_fabric::shutdown::{Shutdown, on_signals};
+use jury_fabric::shutdown::Shutdown;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::{adapter_at, load_failed};
@@ -32,6 +32,7 @@ use self::words::{said, step_line};
 use super::tune::{self, Base, tune_failed};
 use crate::args::{DrawArgs, EvalRunArgs, TrainRlArgs};
 use crate::eval::{EvalConfig, Folder, LeftOut, items};
+use crate::signals::signals;
 
 /// Samples that decide whether an item is too easy, as in the paper.
 const EASY_SAMPLES: usize = 3;
@@ -41,6 +42,7 @@ pub fn run(args: &TrainRlArgs) -> Result<Exit, Failed> {
     let meter = Meter::new(args.quiet);
     let base = Base::find(args.policy.model.as_deref(), &args.policy.cache, &meter)?;
     let (tasks, held_out) = environments(args, &base, &meter)?;
+    let _in_use = Folder::at(&args.out).lock()?;
     let model = base.load(Tuning::Lora(tune::lora(&args.tuning)), args.seed, &meter)?;
     if let Some(init) = &args.init {
         adapter::read(&model, &adapter_at(init)).map_err(tune_failed)?;
@@ -50,7 +52,7 @@ pub fn run(args: &TrainRlArgs) -> Result<Exit, Failed> {
     let mut sampler =
         EngineSampler::new(engine, args.temperature, args.max_critique_tokens as usize);
     let start = start(args, &base)?;
-    let signals = on_signals().or_exit(Exit::Internal)?;
+    let signals = signals()?;
     tokio::task::block_in_place(|| {
         let tasks = match args.keep_easy {
             true => Some(tasks),

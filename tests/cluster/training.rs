@@ -72,6 +72,22 @@ fn all_weights_are_tuned_to_a_model_that_judges_and_a_full_disk_loses_nothing() 
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let model = path("rft/model");
     assert!(ended.stdout.contains(&format!("{model} is the model")), "{}", ended.stdout);
+    // A PARTIAL verdict is not judged again while there is a checkpoint that has learned from it.
+    let verdicts = folder.path().join("rft/pairs.verdicts.jsonl");
+    let partial = fs::read_to_string(&verdicts).unwrap().replacen("\"OK\"", "\"PARTIAL\"", 1);
+    fs::write(&verdicts, &partial).unwrap();
+    let again = run(&[]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(again.stderr.contains("nothing is drawn"), "{}", again.stderr);
+    assert!(fs::read_to_string(&verdicts).unwrap() == partial);
+    // Without a reader of stdout, learning still runs.
+    fs::remove_file(&checkpoint).unwrap();
+    fs::remove_dir_all(&model).unwrap();
+    let (reader, unread) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = jury_command().args(&command).arg("--sft-only").stdout(unread).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(checkpoint.exists() && Path::new(&model).exists());
     // If later steps do not fit on the disk, the checkpoint stays; a complete run needs no other one.
     let before = fs::read(&checkpoint).unwrap();
     stuff();

@@ -11,7 +11,7 @@ use jury_terminal::meter::Meter;
 use jury_trainer::rft::{Batch, Drawn, batches};
 
 use crate::args::{EvalRunArgs, TrainRftArgs};
-use crate::eval::{EvalConfig, Folder, LeftOut, items, write};
+use crate::eval::{EvalConfig, Folder, FolderLock, LeftOut, items, write};
 use crate::score::{ScoreConfig, judge_batches};
 use crate::train::tune;
 
@@ -21,6 +21,8 @@ pub struct Samples {
     pub drawn: Drawn,
     /// The exit code of the drawing.
     pub exit: Exit,
+    /// Keeps other trainings out of the folder.
+    pub _in_use: FolderLock,
 }
 
 /// Chooses the items and draws the samples that are missing; `None` after Ctrl-C.
@@ -32,6 +34,7 @@ pub async fn draw(
     let config = EvalConfig::try_from(samples_of(args))?;
     let folder = Folder::open(&args.out)?;
     let items = items::settle(&config, &folder, left_out, meter)?;
+    let in_use = folder.lock()?;
     let items = tune::learnable(items, left_out, meter);
     left_out.write(&args.out)?;
     if items.is_empty() {
@@ -43,7 +46,16 @@ pub async fn draw(
     }
     let batches = batches(&config.request, &items);
     let mut exit = Exit::Done;
-    if !args.sft_only {
+    // A checkpoint belongs to its samples: with one more it would be rejected.
+    let checkpoint = super::learn::checkpoint(args);
+    let is_begun = checkpoint.exists();
+    if is_begun && !args.sft_only {
+        let checkpoint = checkpoint.display();
+        meter.print(&format!(
+            "jury: nothing is drawn: {checkpoint} continues with the existing samples; remove it to draw the missing ones"
+        ));
+    }
+    if !args.sft_only && !is_begun {
         let configs = configs(args, &config, &batches)?;
         exit = judge_batches(&configs, meter).await?;
         if exit == Exit::Interrupted {
@@ -76,7 +88,8 @@ pub async fn draw(
     let why = "every sample shows only one response, since two do not fit into the model's context, and is neither correct nor wrong";
     left_out.tell(meter, "items", why, alone);
     left_out.write(&args.out)?;
-    Ok(Some(Samples { items, drawn: Drawn { pairs, hinted, singles }, exit }))
+    let drawn = Drawn { pairs, hinted, singles };
+    Ok(Some(Samples { items, drawn, exit, _in_use: in_use }))
 }
 
 /// Whether an item with several responses has scored samples, but none that compares two responses.

@@ -31,8 +31,9 @@ pub fn sift(
     Ok(kept)
 }
 
-/// Writes the table and the data.
-pub fn write(args: &TrainRftArgs, kept: &Kept) -> Result<(), Failed> {
+/// Writes table and data, and prints the table. The inner result is that of printing: without a stdout, learning
+/// still runs.
+pub fn write(args: &TrainRftArgs, kept: &Kept) -> Result<Result<(), Failed>, Failed> {
     kept.write(&args.out).map_err(tune_failed)?;
     let said = format!(
         "{}\n{} samples kept, {} conversations mixed in: {}\n",
@@ -41,7 +42,7 @@ pub fn write(args: &TrainRftArgs, kept: &Kept) -> Result<(), Failed> {
         kept.mixed.len(),
         args.out.join("sft.jsonl").display()
     );
-    crate::score::print(&said)
+    Ok(crate::score::print(&said))
 }
 
 /// All conversations of --mix.

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use jury_fabric::shutdown::on_signals;
-use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::exit::{Exit, Failed};
 use jury_terminal::meter::Meter;
 use jury_trainer::model::{Model, Sequence, Tuning};
 use jury_trainer::rft::Kept;
@@ -14,6 +13,7 @@ use jury_trainer::{adapter, chat, report, weights};
 use super::MODEL_FOLDER;
 use crate::args::TrainRftArgs;
 use crate::eval::LeftOut;
+use crate::signals::signals;
 use crate::train::tune::{self, Base, tune_failed};
 
 /// Default learning rates: the usual one for adapters, and an order of magnitude less for all weights, near the 5e-6 of
@@ -95,7 +95,7 @@ impl Learning {
         let meter = Meter::new(args.quiet);
         let Self { base, tuning, config } = self;
         let model = base.load(tuning.clone(), args.seed, &meter)?;
-        let signals = on_signals().or_exit(Exit::Internal)?;
+        let signals = signals()?;
         let (start, checkpoint) = (self.start(args), checkpoint(args));
         let run = tokio::task::block_in_place(|| {
             fine_tune(&model, &start, sequences, config, &checkpoint, |step| {
@@ -148,7 +148,7 @@ impl Learning {
     }
 }
 
-fn checkpoint(args: &TrainRftArgs) -> PathBuf {
+pub fn checkpoint(args: &TrainRftArgs) -> PathBuf {
     args.out.join("checkpoint.safetensors")
 }
 
