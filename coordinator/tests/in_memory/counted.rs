@@ -20,7 +20,10 @@ fn requests(cluster: &Cluster, outcome: &str) -> u64 {
 fn figure(cluster: &Cluster, series: &str) -> u64 {
     let text = cluster.metrics();
     let line = text.lines().find_map(|line| line.strip_prefix(series));
-    line.unwrap_or_else(|| panic!("{series}: {text}")).trim().parse().unwrap()
+    line.unwrap_or_else(|| panic!("{series}: {text}"))
+        .trim()
+        .parse()
+        .expect("a counter is a whole number")
 }
 
 #[tokio::test]
