@@ -4,7 +4,7 @@
 ``input``                   the query: messages are turns, ``function_call`` is a call of the
                             assistant's turn, ``function_call_output`` a turn of a tool
 ``instructions``            the system's turn before it
-``response.output``         the response: the text of all messages, refusals among it
+``response.output``         the response: the text of all the assistant's messages, refusals among it
 ``expected_answer``         the reference
 ``criteria``                where it is a list, in the place of the general criteria
 ==========================  ==========================================================================
@@ -22,8 +22,8 @@ from .rows import reference_of
 
 _OF_THE_API = ("type", "id", "status", "phase")
 """Keys of a message that say nothing of what was said."""
-_TEXT_OF = {"output_text": "text", "refusal": "refusal"}
-"""Parts of an output that are said, and the key of what they say."""
+_TEXT_OF = {"output_text": "text", "input_text": "text", "text": "text", "refusal": "refusal"}
+"""Parts of a message that are text, and the key of that text."""
 
 
 def item_of(rollout: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +66,33 @@ def _turns(listed: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _text(output: Sequence[Mapping[str, Any]]) -> str:
-    """The text of all messages, as Gym's own judges take it. A refusal is a text, too: without it, an empty response would be judged."""
-    messages = [part for part in output if part.get("type") == "message"]
-    contents = [content for message in messages for content in message["content"]]
-    return "".join(content[key] for content in contents if (key := _TEXT_OF.get(content.get("type"))) is not None)
+    """The text of all the assistant's messages. Agents also list what an environment said, as messages of other roles.
+
+    A refusal is text as well. A message with text in an unknown form raises, because it would be judged as an empty one.
+    """
+    said = []
+    for at, message in enumerate(output):
+        if message.get("type") not in (None, "message") or message.get("role") != "assistant":
+            continue
+        content, place = message.get("content"), f"response.output[{at}].content"
+        if content is None:
+            continue
+        if isinstance(content, str):
+            said.append(content)
+        elif isinstance(content, Sequence):
+            said += [_text_of(part, f"{place}[{n}]") for n, part in enumerate(content)]
+        else:
+            raise _no_text(place)
+    return "".join(said)
+
+
+def _text_of(part: Any, place: str) -> str:
+    text = part.get(_TEXT_OF.get(str(part.get("type")), "")) if isinstance(part, Mapping) else None
+    if not isinstance(text, str):
+        raise _no_text(place)
+    return text
+
+
+def _no_text(place: str) -> InvalidArgument:
+    kinds = ", ".join(_TEXT_OF)
+    return InvalidArgument(f"{place}: must be a text, or a list of parts of type {kinds}", field=place)

@@ -57,6 +57,20 @@ def test_a_refusal_is_what_a_response_says() -> None:
     assert item_of(row)["responses"] == ["I won't."]
 
 
+def test_a_response_is_what_the_assistant_said_in_any_form() -> None:
+    row = rollout("q")
+    row["response"]["output"] = [
+        {"role": "assistant", "content": "A plain text. "},
+        {"role": "user", "content": "An observation of the environment."},
+        {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "A part."}]},
+    ]
+    assert item_of(row)["responses"] == ["A plain text. A part."]
+    row["response"]["output"][2]["content"] = [{"type": "output_audio", "data": ""}]
+    with pytest.raises(jury.InvalidArgument) as told:
+        item_of(row)
+    assert told.value.field == "response.output[2].content[0]"
+
+
 def test_what_is_neither_said_nor_called_is_refused_by_its_place() -> None:
     with pytest.raises(jury.InvalidArgument, match="web_search_call") as told:
         item_of(rollout([{"role": "user", "content": "q"}, {"type": "web_search_call", "id": "w"}]))
