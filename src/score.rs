@@ -25,6 +25,7 @@ use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 
+pub use self::batch::check_output;
 pub use self::config::{
     Input, Judge, Output, ScoreConfig, Source, in_flight, placeholder, refused_field,
 };
@@ -108,9 +109,10 @@ async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Resu
     if record.is_some() && config.output.json && !config.output.samples {
         verdict.samples = None;
     }
-    // A record that cannot be written takes no verdict with it.
-    print(&written(&item, &verdict, &config.output)?)?;
+    // The verdict is printed even if the record cannot be written; that error counts even if nobody reads the verdict.
+    let printed = print(&written(&item, &verdict, &config.output)?);
     recorded?;
+    printed?;
     Ok(Exit::of_verdict(&verdict))
 }
 

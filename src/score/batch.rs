@@ -187,6 +187,14 @@ fn open_sink(config: &ScoreConfig) -> Result<(Sink, Finished), Failed> {
         .map_err(|error| not_written(error, output))
 }
 
+/// Checks that the verdicts in the output, if any, were made with the same settings. Changes nothing.
+pub fn check_output(config: &ScoreConfig) -> Result<(), Failed> {
+    match &config.output.out {
+        Some(path) if path.exists() => open_sink(config).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// Adds the exit code to an output error, and the options that fix it.
 fn not_written(error: SinkError, output: &Output) -> Failed {
     let onto = output.onto;

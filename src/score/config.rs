@@ -77,8 +77,9 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
         let is_batch = matches!(input, Input::Many(_));
         if !is_batch {
             refuse_batch_options(&args)?;
-        } else if let Some(record) = &args.record {
-            can_be_recorded(record, &args, input.source())?;
+        }
+        if let Some(record) = &args.record {
+            can_be_recorded(record, &args, &input)?;
         }
         let embedded = args.judge.endpoint.is_none();
         let Meta { name, served } = Meta::of(&args)?;
@@ -122,12 +123,16 @@ fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
 }
 
 /// The samples of a batch are read from its verdicts, and its items are read again, when it has ended.
-fn can_be_recorded(record: &Path, args: &ScoreArgs, source: &Source) -> Result<(), Refused> {
-    let problem = match (&args.out, source) {
+fn can_be_recorded(record: &Path, args: &ScoreArgs, input: &Input) -> Result<(), Refused> {
+    let problem = match (&args.out, input) {
+        (_, Input::One(Source::File(item))) if is_same_file(record, item) => {
+            "is the file of the item; name another one"
+        }
+        (_, Input::One(_)) => return Ok(()),
         (None, _) => "needs --out for a batch: the samples are read from its verdicts at the end",
-        (_, Source::Stdin) => "needs --items from a file: it is read again at the end",
+        (_, Input::Many(Source::Stdin)) => "needs --items from a file: it is read again at the end",
         (Some(out), _) if is_same_file(record, out) => "is the file of --out; name another one",
-        (_, Source::File(items)) if is_same_file(record, items) => {
+        (_, Input::Many(Source::File(items))) if is_same_file(record, items) => {
             "is the file of --items; name another one"
         }
         _ => return Ok(()),

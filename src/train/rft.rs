@@ -46,6 +46,8 @@ pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
     let sequences = learning.sequences(&args, &kept, &mut left_out, &meter)?;
     let printed = keep::write(&args, &kept)?;
     left_out.write(&args.out)?;
-    let exit = learning.run(&args, &kept, &sequences)?;
-    printed.map(|()| exit)
+    match learning.run(&args, &kept, &sequences)? {
+        Exit::Done => printed.map(|()| Exit::Done),
+        exit => Ok(exit),
+    }
 }

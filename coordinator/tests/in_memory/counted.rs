@@ -62,7 +62,7 @@ async fn a_request_whose_caller_leaves_is_counted_with_what_was_drawn_for_it() {
 async fn a_callers_mistake_and_a_quota_are_told_from_too_much_work() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tenants.toml");
-    let digest = TokenDigest::of("token");
+    let digest = TokenDigest::of("token-of-a");
     let text = format!(
         "[[tenant]]\nname = \"a\"\ntoken_digests = [\"{digest}\"]\nsamples_per_minute = 4\n"
     );
@@ -72,7 +72,7 @@ async fn a_callers_mistake_and_a_quota_are_told_from_too_much_work() {
         Cluster::start_with(config, Duration::ZERO, &[("w", ScriptedBackend::new())]).await;
     let score = async |asked: jury_grm::domain::ScoreRequest| {
         let mut call = Request::new(v1::ScoreRequest::from(asked));
-        call.metadata_mut().insert("authorization", "Bearer token".parse().unwrap());
+        call.metadata_mut().insert("authorization", "Bearer token-of-a".parse().unwrap());
         RewardServiceClient::new(cluster.channel()).score(call).await
     };
     let mut first = request(4);

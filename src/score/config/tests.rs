@@ -31,6 +31,7 @@ fn a_refusal_names_its_option_and_the_limit() {
             "--items - --out v.jsonl --record s.parquet",
             "--record: needs --items from a file: it is read again at the end",
         ),
+        ("a.json --record a.json", "--record: is the file of the item; name another one"),
         (
             "a.json --endpoint http://h:1 --meta m -k 4 --k-meta 5",
             "--k-meta: must be between 1 and k = 4, is 5",

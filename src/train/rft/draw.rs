@@ -12,7 +12,7 @@ use jury_trainer::rft::{Batch, Drawn, batches};
 
 use crate::args::{EvalRunArgs, TrainRftArgs};
 use crate::eval::{EvalConfig, Folder, FolderLock, LeftOut, items, write};
-use crate::score::{ScoreConfig, judge_batches};
+use crate::score::{ScoreConfig, check_output, judge_batches};
 use crate::train::tune;
 
 /// Items and their samples.
@@ -50,6 +50,11 @@ pub async fn draw(
     let checkpoint = super::learn::checkpoint(args);
     let is_begun = checkpoint.exists();
     if is_begun && !args.sft_only {
+        for batch in &batches {
+            let path = args.out.join(format!("{}.jsonl", batch.name));
+            let verdicts = verdicts_path(args, batch.name);
+            check_output(&config.batch_of(path, &verdicts, batch.request.clone()))?;
+        }
         let checkpoint = checkpoint.display();
         meter.print(&format!(
             "jury: nothing is drawn: {checkpoint} continues with the existing samples; remove it to draw the missing ones"
