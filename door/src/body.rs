@@ -1,5 +1,6 @@
 //! A call's body: limits on its size, on the time it takes to arrive, and on the number of JSON values.
 
+mod skip;
 mod values;
 
 use std::fmt;
@@ -9,12 +10,13 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use futures::TryStreamExt;
 use jury_fabric::transport::MAX_MESSAGE_BYTES;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+pub(crate) use self::skip::without;
 use self::values::Values;
 use crate::error::Refused;
 
@@ -23,8 +25,20 @@ const MAX_BODY_BYTES: usize = MAX_MESSAGE_BYTES;
 /// A caller that sends its body more slowly holds memory for nothing.
 const READ_TIME: Duration = Duration::from_secs(30);
 
-/// Reads a body that says it is JSON.
+/// Reads a body that says it is JSON, and checks that a tree of it is bounded.
 pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Refused> {
+    let text = long_text(headers, body).await?;
+    bounded(&text)?;
+    Ok(text)
+}
+
+/// Checks that a tree of this text is bounded.
+pub(crate) fn bounded(text: &str) -> Result<(), Refused> {
+    Values::of(text).too_many().map_or(Ok(()), |problem| Err(too_large(problem)))
+}
+
+/// Reads a body that says it is JSON. A tree of it may take gigabytes: see [`bounded`].
+pub(crate) async fn long_text(headers: &HeaderMap, body: Body) -> Result<String, Refused> {
     if !is_json(headers) {
         let message = "Content-Type: must be application/json";
         return Err(Refused {
@@ -46,14 +60,16 @@ pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Refu
         let message = format!("the body did not arrive within {} s", READ_TIME.as_secs());
         Refused::new(StatusCode::REQUEST_TIMEOUT, "BODY_TOO_SLOW", message)
     })??;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let position = error.utf8_error().valid_up_to() + 1;
         broken(format!("the body is not UTF-8, from byte {position} on"))
-    })?;
-    match Values::of(&text).too_many() {
-        Some(problem) => Err(too_large(problem)),
-        None => Ok(text),
-    }
+    })
+}
+
+/// Checks that a text is JSON, without building a tree.
+pub(crate) fn is_valid(text: &str) -> Result<(), Refused> {
+    let read = serde_json::from_str::<IgnoredAny>(text);
+    read.map(drop).map_err(|error| broken(format!("the body is not JSON: {error}")))
 }
 
 /// Parses a JSON object whose shape a trainer defines. A duplicate key is an error, because the second would hide the first.

@@ -88,6 +88,7 @@ impl Incoming {
         asks: impl FnOnce(&Call, Map<String, Value>) -> Result<T, Refused>,
     ) -> Result<(Call, T), Refused> {
         let from_text = |call: &Call, text: String| {
+            body::bounded(&text)?;
             let body = body::object(&text)?;
             drop(text);
             asks(call, body)
@@ -95,7 +96,7 @@ impl Incoming {
         self.read_text(service, from_text).await
     }
 
-    /// The same, with the body as text.
+    /// The same, with the body as text, of which a tree is not bounded yet.
     async fn read_text<T>(
         self,
         service: Service,
@@ -105,7 +106,7 @@ impl Incoming {
         let counter = caller.clone();
         let read = async {
             let params = Params::read(query.as_deref())?;
-            let text = body::text(&headers, body).await?;
+            let text = body::long_text(&headers, body).await?;
             let call = Call { service, caller, headers, params };
             let asked = asks(&call, text)?;
             Ok((call, asked))

@@ -11,7 +11,8 @@
 //! the row to the failures file, out of all figures and back to be judged; its schema wants a number beside it, and Gym
 //! writes 0.0. The class counts, not the number. With `unscored=NUMBER` that number is an ordinary reward.
 
-use axum::response::Response;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
@@ -23,26 +24,52 @@ use crate::score::json;
 
 const INPUT: &str = "responses_create_params.input";
 
+/// Values of a rollout that only the training reads (NeMo-Gym's openai_utils.py).
+const OF_THE_TRAINING: [&str; 4] =
+    ["prompt_token_ids", "generation_token_ids", "generation_log_probs", "routed_experts"];
+/// Fields that the answer adds, or replaces in a row that was judged before.
+const ANSWERED: [&str; 4] = ["reward", "verdict", "_ng_failure_class", "_ng_failure_judge_error"];
+
 const SERVICE: Service = Service { route: "POST /verify", trainer_waits: None };
 
 pub(crate) async fn verify(incoming: Incoming) -> Result<Response, Refused> {
-    // The answer repeats the body. Until there is a verdict, keep it as text, which is much smaller than a tree.
+    // The answer repeats the body, which is kept as text: rollouts carry token ids, log probabilities and routes of
+    // experts in millions of numbers, and a tree of them would take gigabytes.
     let asks = |call: &Call, text: String| {
-        let item = item_of(body::object(&text)?, &call.params)?;
-        Ok((call.request(item, Map::new())?, text))
+        body::is_valid(&text)?;
+        let shown = body::without(&text, &OF_THE_TRAINING);
+        body::bounded(&shown)?;
+        let fields = body::object(&shown)?;
+        let is_answered = ANSWERED.iter().any(|name| fields.contains_key(*name));
+        if is_answered {
+            body::bounded(&text)?;
+        }
+        Ok((call.request(item_of(fields, &call.params)?, Map::new())?, (text, is_answered)))
     };
-    let (call, (request, text)) = incoming.read_text(SERVICE, asks).await?;
+    let (call, (request, (text, is_answered))) = incoming.read_text(SERVICE, asks).await?;
     let judged = call.judge(request).await?;
-    let mut answer = body::object(&text)?;
+    let mut added = Map::new();
     let reward = call.reward(&judged).unwrap_or_else(|reason| {
-        answer.insert("_ng_failure_class".to_owned(), "judge_failed".into());
-        answer.insert("_ng_failure_judge_error".to_owned(), reason.detail.clone().into());
+        added.insert("_ng_failure_class".to_owned(), "judge_failed".into());
+        added.insert("_ng_failure_judge_error".to_owned(), reason.detail.clone().into());
         0.0
     });
-    answer.insert("reward".to_owned(), reward.into());
+    added.insert("reward".to_owned(), reward.into());
     let verdict = serde_json::to_value(&*judged.verdict).expect("domain types are JSON");
-    answer.insert("verdict".to_owned(), verdict);
-    Ok(json(&answer))
+    added.insert("verdict".to_owned(), verdict);
+    if is_answered {
+        let mut answer = body::object(&text)?;
+        answer.extend(added);
+        return Ok(json(&answer));
+    }
+    Ok(([(header::CONTENT_TYPE, "application/json")], extended(text, &added)).into_response())
+}
+
+/// The text of an object with at least one field, with more fields at its end.
+fn extended(mut object: String, added: &Map<String, Value>) -> String {
+    object.truncate(object.trim_end().len().saturating_sub(1));
+    let added = Value::Object(added.clone()).to_string();
+    object + "," + added.trim_start_matches('{')
 }
 
 fn item_of(mut body: Map<String, Value>, params: &Params) -> Result<Asked, Refused> {

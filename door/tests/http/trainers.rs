@@ -244,10 +244,17 @@ async fn the_response_of_a_rollout_is_what_the_assistant_says_in_any_form_of_a_t
 async fn token_ids_of_a_rollout_may_be_many() {
     let door = Door::open(ScriptedBackend::new()).await;
     let mut body = nemo_gym();
-    body["response"]["output"][0]["prompt_token_ids"] = json!(vec![151_643; 200_000]);
+    body["response"]["output"][0]["prompt_token_ids"] = json!(vec![151_643; 1_100_000]);
+    body["response"]["output"][0]["routed_experts"] = json!(vec![vec![vec![1; 8]; 48]; 4_000]);
     let answer = door.post("/verify?k=4", &body).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json()["response"], body["response"]);
+
+    let mut judged_before = nemo_gym();
+    judged_before["reward"] = json!(0.0);
+    let answer = door.post("/verify?k=4", &judged_before).await;
+    assert_eq!(answer.text.matches("\"reward\":").count(), 1, "{}", answer.text);
+    assert!(answer.json()["reward"].as_f64().is_some_and(|reward| reward > 0.0));
 }
 
 #[tokio::test]
