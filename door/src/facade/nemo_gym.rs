@@ -62,13 +62,13 @@ pub(crate) async fn verify(incoming: Incoming) -> Result<Response, Refused> {
         answer.extend(added);
         return Ok(json(&answer));
     }
-    Ok(([(header::CONTENT_TYPE, "application/json")], extended(text, &added)).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/json")], extended(text, added)).into_response())
 }
 
-/// The text of an object with at least one field, with more fields at its end.
-fn extended(mut object: String, added: &Map<String, Value>) -> String {
+/// The text of an object with more fields at its end. `object` is valid JSON and has a field.
+fn extended(mut object: String, added: Map<String, Value>) -> String {
     object.truncate(object.trim_end().len().saturating_sub(1));
-    let added = Value::Object(added.clone()).to_string();
+    let added = Value::Object(added).to_string();
     object + "," + added.trim_start_matches('{')
 }
 
